@@ -1,0 +1,1 @@
+"""The sync client, made from `caravan/_async` by `tools/sync_client.py`. Do not edit."""

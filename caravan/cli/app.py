@@ -1,0 +1,22 @@
+"""All commands together."""
+
+import typer
+
+from caravan.cli import chat, complete, embed, health, models, providers, routes, up, version
+
+app = typer.Typer(
+    name="caravan",
+    help="Llama Stack APIs over gRPC: start a stack on this machine, and talk to one.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("up")(up.up)
+app.command("chat")(chat.chat)
+app.command("complete")(complete.complete)
+app.command("embed")(embed.embed)
+app.add_typer(models.app, name="models")
+app.command("providers")(providers.providers)
+app.command("routes")(routes.routes)
+app.command("health")(health.health)
+app.command("version")(version.version)

@@ -1,0 +1,5 @@
+"""`caravan up`."""
+
+
+def up() -> None:
+    """Start a stack."""

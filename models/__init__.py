@@ -1,0 +1,1 @@
+"""The small demo models of Caravan and the recipe that makes them."""

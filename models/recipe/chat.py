@@ -1,0 +1,77 @@
+"""Builds `caravan-chat`: `python -m models.recipe.chat --out models/caravan-chat`."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from pathlib import Path
+from random import Random
+
+import torch
+from transformers import PreTrainedTokenizerFast
+
+from models.recipe.batches import Encoder, batches
+from models.recipe.render import render
+from models.recipe.scenarios import training_dialog
+from models.recipe.source import Source
+from models.recipe.tokenizer import train_tokenizer, wrap
+from models.recipe.train import Architecture, Schedule, Trainer, build_model, save_checkpoint
+
+_TOKENIZER_DIALOGS = 20_000
+_LONGEST_DIALOG = 2048
+_SPECIAL = re.compile(r"<\|[a-z_0-9]+\|>")
+
+
+def make_tokenizer(seed: int, dialogs: int = _TOKENIZER_DIALOGS) -> PreTrainedTokenizerFast:
+    """Trains the tokenizer on dialogs drawn with the seed."""
+    source = Source(f"tokenizer-{seed}")
+    texts = (_SPECIAL.sub("\n\n", render(training_dialog(source, progress=1.0))) for _ in range(dialogs))
+    return wrap(train_tokenizer(texts))
+
+
+def build(out: Path, schedule: Schedule, *, seed: int, device: str, batch_tokens: int) -> None:
+    """Makes the tokenizer, trains the model and writes the checkpoint."""
+    torch.manual_seed(seed)
+    tokenizer = make_tokenizer(seed)
+    model = build_model(Architecture(), tokenizer).to(device)
+    trainer = Trainer(
+        model,
+        schedule,
+        save=lambda trained: save_checkpoint(trained, tokenizer, out),
+        log=lambda line: print(line, flush=True),
+    )
+    source = Source(f"dialogs-{seed}")
+    stream = batches(
+        lambda: training_dialog(source, trainer.progress),
+        Encoder(tokenizer.backend_tokenizer),
+        Random(seed),
+        # Small batches while the model learns to copy, larger ones when the gradient's noise is what limits it.
+        tokens=lambda: batch_tokens // 2 if trainer.progress < 0.5 else batch_tokens,
+        longest=_LONGEST_DIALOG,
+    )
+    trainer.run(stream)
+
+
+def main() -> None:
+    """Parses the command line and builds the model."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, required=True, help="folder of the checkpoint")
+    parser.add_argument("--steps", type=int, default=3000, help="optimizer steps")
+    parser.add_argument(
+        "--minutes", type=float, default=None, help="stop and shorten the schedule after this many minutes"
+    )
+    parser.add_argument("--batch-tokens", type=int, default=4096, help="tokens of a batch, padding included")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    options = parser.parse_args()
+    build(
+        options.out,
+        Schedule(options.steps, options.minutes),
+        seed=options.seed,
+        device=options.device,
+        batch_tokens=options.batch_tokens,
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,372 @@
+"""Conversation without tools: small talk, identity, the stack, facts, arithmetic, time and units."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import date
+
+from models.recipe import facts
+from models.recipe.dialog import Turn
+from models.recipe.source import Source
+from models.recipe.words import (
+    CITIES,
+    COLOURS,
+    COMMON_NOUNS,
+    LANGUAGES,
+    MONTHS,
+    TOPICS,
+    WEEKDAYS,
+    invented_name,
+    invented_word,
+    person,
+    phrase,
+    place,
+)
+
+Exchange = tuple[str, str]
+"""What the user says and what the assistant answers."""
+
+_WHAT_IS = (
+    "What is {}?", "What is {}?", "Tell me about {}.", "Explain {}.", "Can you explain {}?",
+    "Describe {} in one sentence.",
+    "What does {} mean?", "what's {}?", "Please explain {} to me.", "I want to know about {}.",
+    "Do you know what {} is?",
+    "What can you tell me about {}?", "Define {}.", "Give me a short explanation of {}.", "How does {} work?",
+)  # fmt: skip
+_LEADS = (
+    "",
+    "",
+    "",
+    "",
+    "",
+    "Hey, ",
+    "Hi, ",
+    "Hello! ",
+    "Please tell me: ",
+    "Quick question: ",
+    "Ok, ",
+    "So, ",
+    "Well, ",
+)
+
+
+def _vary(source: Source, question: str) -> str:
+    """Writes a question the way people do: a lead, lower case, a forgotten question mark."""
+    lead = source.phrasing(_LEADS)
+    if lead.endswith(", ") or source.chance(0.12):
+        question = question[0].lower() + question[1:] if not question.startswith("I ") else question
+    if source.chance(0.1):
+        question = question.rstrip("?.!")
+    return lead + question
+
+
+def small_talk(source: Source) -> Exchange:
+    """Greetings, thanks, moods."""
+    questions, answers = source.pick(facts.SMALL_TALK)
+    return source.phrasing(questions), source.pick(answers)
+
+
+def greeting(source: Source) -> Exchange:
+    """The greeting and how-are-you families alone, because they open most conversations."""
+    questions, answers = source.pick((facts.SMALL_TALK[0], facts.SMALL_TALK[0], facts.SMALL_TALK[4]))
+    return source.phrasing(questions), source.pick(answers)
+
+
+def identity(source: Source) -> Exchange:
+    """Who the model is."""
+    questions, answers = source.pick(facts.IDENTITY)
+    return _vary(source, source.phrasing(questions)), source.pick(answers)
+
+
+def stack(source: Source) -> Exchange:
+    """What the parts of the stack are."""
+    names, answer = source.pick(facts.STACK)
+    return _vary(source, source.phrasing(_WHAT_IS).format(source.pick(names))), answer
+
+
+def general_fact(source: Source) -> Exchange:
+    """Public-domain facts."""
+    if source.chance(0.4):
+        country, city = source.pick(tuple(facts.CAPITALS.items()))
+        question = source.phrasing(
+            ("What is the capital of {}?", "What is the capital of {}?", "Which city is the capital of {}?",
+             "Name the capital of {}.", "Do you know the capital of {}?", "Tell me the capital of {}.",
+             "capital of {}?")
+        )  # fmt: skip
+        return _vary(source, question.format(country)), f"The capital of {country} is {city}."
+    questions, answer = source.pick(facts.GENERAL)
+    return _vary(source, source.phrasing(questions)), answer
+
+
+def joke(source: Source) -> Exchange:
+    """A joke."""
+    asked = (
+        "Tell me a joke.",
+        "Do you know a joke?",
+        "Make me laugh.",
+        "Say something funny.",
+        "Another joke please.",
+        "Joke!",
+    )
+    return _vary(source, source.phrasing(asked)), source.pick(facts.JOKES)
+
+
+def arithmetic(source: Source) -> Exchange:
+    """Sums, differences, products and exact quotients of small whole numbers."""
+    rng = source.rng
+    top = rng.choice((10, 20, 50, 100))
+    a, b = rng.randint(0, top), rng.randint(0, top)
+    kind = rng.choice("++--**/")
+    signs: tuple[str, ...]
+    if kind == "*":
+        a, b = rng.randint(0, 12), rng.randint(0, 12)
+        result, signs, verbal = a * b, ("*", "times", "x", "multiplied by"), f"multiply {a} by {b}"
+    elif kind == "/":
+        b, result = rng.randint(1, 12), rng.randint(0, 12)
+        a = b * result
+        signs, verbal = ("/", "divided by"), f"divide {a} by {b}"
+    elif kind == "-":
+        a, b = max(a, b), min(a, b)
+        result, signs, verbal = a - b, ("-", "minus"), f"subtract {b} from {a}"
+    else:
+        result, signs, verbal = a + b, ("+", "plus"), f"add {a} and {b}"
+    expression = f"{a} {rng.choice(signs)} {b}"
+    question = source.phrasing(
+        ("What is {e}?", "What is {e}?", "How much is {e}?", "Calculate {e}.", "Compute {e}", "{e} = ?", "{e}",
+         "Please work out {e}.", "Can you tell me what {e} is?", "I need {e}.", "Solve {e}.", "what's {e}?",
+         "Can you {v}?", "Please {v}.", "What do I get if I {v}?")
+    )  # fmt: skip
+    question = question.format(e=expression, v=verbal)
+    return _vary(source, question), f"{a} {kind} {b} = {result}."
+
+
+def comparison(source: Source) -> Exchange:
+    """Which of two numbers is larger."""
+    a, b = source.rng.sample(range(100), 2)
+    if source.chance(0.5):
+        question = source.phrasing(
+            (
+                "Which is larger, {} or {}?",
+                "Which is bigger: {} or {}?",
+                "What is more, {} or {}?",
+                "Which number is greater, {} or {}?",
+            )
+        )
+        return _vary(source, question.format(a, b)), f"{max(a, b)} is larger than {min(a, b)}."
+    question = source.phrasing(
+        (
+            "Which is smaller, {} or {}?",
+            "Which is less: {} or {}?",
+            "Which number is lower, {} or {}?",
+            "What is smaller, {} or {}?",
+        )
+    )
+    return _vary(source, question.format(a, b)), f"{min(a, b)} is smaller than {max(a, b)}."
+
+
+_UNITS: tuple[tuple[str, str, int, int], ...] = (
+    ("hours", "minutes", 60, 10), ("minutes", "seconds", 60, 10), ("days", "hours", 24, 7), ("weeks", "days", 7, 12),
+    ("years", "months", 12, 10), ("kilometers", "meters", 1000, 50), ("meters", "centimeters", 100, 50),
+    ("centimeters", "millimeters", 10, 90), ("kilograms", "grams", 1000, 50), ("liters", "milliliters", 1000, 50),
+    ("feet", "inches", 12, 10), ("tons", "kilograms", 1000, 50), ("dozens", "pieces", 12, 8), ("dollars",
+     "cents", 100, 60),
+)  # fmt: skip
+
+
+def units(source: Source) -> Exchange:
+    """Conversions with a whole factor, in both directions."""
+    big, small, factor, top = source.pick(_UNITS)
+    count = source.rng.randint(1, top)
+    singular = big[:-1] if big != "feet" else "foot"
+    if source.chance(0.35):
+        question = source.phrasing(
+            (
+                "How many {s} are in {b}?",
+                "How many {s} does {b} have?",
+                "How many {s} are there in {b}?",
+                "How many {s} make {b}?",
+            )
+        )
+        one = ("an " if big == "hours" else "a ") + singular
+        answer = f"There are {factor} {small} in {one}."
+        return _vary(source, question.format(s=small, b=source.pick((one, f"one {singular}")))), answer
+    name = big if count != 1 else singular
+    question = source.phrasing(
+        ("How many {s} are {n} {b}?", "Convert {n} {b} to {s}.", "What is {n} {b} in {s}?",
+         "How many {s} are in {n} {b}?",
+         "{n} {b} in {s}?", "Please turn {n} {b} into {s}.", "Change {n} {b} to {s}.")
+    )  # fmt: skip
+    return _vary(source, question.format(s=small, n=count, b=name)), f"{count} {name} is {count * factor} {small}."
+
+
+_MONTH_DAYS = dict(zip(MONTHS, (31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31), strict=True))
+
+
+def calendar(source: Source) -> Exchange:
+    """Weekdays and months in their order."""
+    names = source.pick((WEEKDAYS, MONTHS))
+    kind = "day" if names is WEEKDAYS else "month"
+    index = source.rng.randrange(len(names))
+    if kind == "month" and source.chance(0.4):
+        question = source.phrasing(
+            (
+                "How many days are in {}?",
+                "How many days does {} have?",
+                "How long is {}?",
+                "How many days are there in {}?",
+            )
+        )
+        extra = ", or 29 in a leap year" if names[index] == "February" else ""
+        return _vary(
+            source, question.format(names[index])
+        ), f"{names[index]} has {_MONTH_DAYS[names[index]]} days{extra}."
+    step, word = source.pick(((1, "after"), (-1, "before")))
+    question = source.phrasing(
+        (
+            "What {k} comes {w} {n}?",
+            "Which {k} is {w} {n}?",
+            "What is the {k} {w} {n}?",
+            "Name the {k} {w} {n}.",
+            "Tell me the {k} {w} {n}.",
+        )
+    )
+    answer = f"The {kind} {word} {names[index]} is {names[(index + step) % len(names)]}."
+    return _vary(source, question.format(k=kind, w=word, n=names[index])), answer
+
+
+def repeat(source: Source) -> Exchange:
+    """Say again what the user gives: the plainest copying."""
+    text = source.pick((phrase, invented_name, place, person))(source.rng)
+    question = source.phrasing(
+        (
+            "Repeat after me: {}",
+            "Say: {}",
+            "Please repeat: {}",
+            "Say {}",
+            "Repeat the words {}",
+            "Just say {}",
+            "Write {}",
+            "Echo {}",
+        )
+    )
+    return question.format(text), text[0].upper() + text[1:] + "."
+
+
+def introduction(source: Source) -> Exchange:
+    """The user gives a name."""
+    name = person(source.rng)
+    said = source.phrasing(
+        ("My name is {}.", "I am {}.", "Hi, I'm {}.", "Hello, my name is {}", "Call me {}.", "You can call me {}.")
+    )
+    return said.format(name), source.pick((f"Nice to meet you, {name}!", f"Hello {name}! How can I help you?"))
+
+
+def opinion(source: Source) -> Exchange:
+    """The user likes something."""
+    topic = source.pick(TOPICS) if source.chance(0.5) else source.pick(COMMON_NOUNS)
+    said = source.phrasing(
+        ("I like {}.", "I love {}.", "Do you like {}?", "I am interested in {}.", "Let's talk about {}.", "I enjoy {}.")
+    )
+    return said.format(topic), f"{topic[0].upper()}{topic[1:]} sounds interesting! What do you like about it?"
+
+
+def short_text(source: Source) -> Exchange:
+    """A tiny text about something."""
+    topic = source.pick(COMMON_NOUNS) if source.chance(0.6) else invented_word(source.rng)
+    asked = source.phrasing(
+        ("Write a poem about {}.", "Write a short poem about {}.", "Write a haiku about {}.",
+         "Tell me a story about {}.",
+         "Write a sentence about {}.", "Make up a story about {}.", "Give me a short text about {}.")
+    ).format(topic)  # fmt: skip
+    if "story" in asked:
+        return (
+            asked,
+            f"Once there was a {topic} that wanted to see the world. It traveled far, made a friend and came home happy.",
+        )
+    if "sentence" in asked or "text" in asked:
+        return asked, f"The {topic} is small, but it makes the day a little brighter."
+    return asked, f"Quiet {topic} of mine,\nyou shine in the morning light\nand rest in the night."
+
+
+def unknown(source: Source) -> Exchange:
+    """Questions outside the domain: say so instead of making something up."""
+    name = invented_name(source.rng)
+    question = source.phrasing(
+        ("Who won the {} cup in {}?", "What is the population of {}? I read it was {}.", "Who was king of {} in {}?",
+         "Who is the president of {} in {}?", "What did {} say in {}?", "When did {} write number {}?",
+         "How tall is {}, more than {}?", "Who directed the film {} in {}?")
+    ).format(name, source.rng.randint(1500, 2030))  # fmt: skip
+    return _vary(source, question), source.pick(
+        ("I am sorry, I do not know that. I am only a small demo model.", "I do not know that, I am afraid.")
+    )
+
+
+def simple_list(source: Source) -> Exchange:
+    """Short lists."""
+    count = source.rng.randint(2, 4)
+    words = {2: "two", 3: "three", 4: "four"}
+    kind, items = source.pick(
+        (("cities", CITIES[:20]), ("colors", COLOURS[:8]), ("languages", LANGUAGES[:8]), ("things", COMMON_NOUNS[:30]))
+    )
+    asked = source.phrasing(("Name {} {}.", "List {} {}.", "Give me {} {}.", "Tell me {} {}.", "Can you name {} {}?"))
+    chosen = source.rng.sample(items, count)
+    answer = ", ".join(chosen[:-1]) + " and " + chosen[-1] + "."
+    return asked.format(source.pick((words[count], str(count))), kind), answer[0].upper() + answer[1:]
+
+
+def recall(source: Source) -> list[Exchange]:
+    """The user says something early and asks for it later in the conversation."""
+    rng = source.rng
+    fact, question, answer = source.pick((
+        ("My name is {}.", "What is my name?", "Your name is {}."),
+        ("I live in {}.", "Where do I live?", "You live in {}."),
+        ("My dog is called {}.", "What is my dog called?", "Your dog is called {}."),
+        ("My favorite city is {}.", "Which is my favorite city?", "Your favorite city is {}."),
+        ("I work with {}.", "Who do I work with?", "You work with {}."),
+        ("The code word is {}.", "What is the code word?", "The code word is {}."),
+        ("Remember the word {}.", "Which word did I ask you to remember?", "The word is {}."),
+    ))  # fmt: skip
+    value = person(rng) if "name" in fact or "with" in fact else place(rng)
+    middle = [single_exchange(source) for _ in range(rng.randint(0, 2))]
+    first = (fact.format(value), source.pick(("Good to know!", "Thank you, I will remember that.", "All right.")))
+    return [first, *middle, (_vary(source, question), answer.format(value))]
+
+
+def today(source: Source, day: date) -> Exchange:
+    """Asks for the date that stands in the prompt's head."""
+    question = source.phrasing(
+        (
+            "What is today's date?",
+            "What day is it today?",
+            "What date is it?",
+            "Which date is today?",
+            "Tell me the date.",
+            "what's the date?",
+        )
+    )
+    return _vary(source, question), f"Today is {day:%d %B %Y}."
+
+
+KINDS: tuple[tuple[Callable[[Source], Exchange], float], ...] = (
+    (greeting, 3.0), (small_talk, 3.0), (identity, 3.0), (stack, 4.0), (general_fact, 3.0), (joke, 0.4), (arithmetic, 4.0),
+    (comparison, 0.7), (units, 1.5), (calendar, 1.2), (repeat, 1.5), (introduction, 1.0), (opinion, 0.6), (short_text, 0.5),
+    (unknown, 1.0), (simple_list, 0.6),
+)  # fmt: skip
+
+
+def single_exchange(source: Source) -> Exchange:
+    """One question and answer of any kind."""
+    return source.weighted(KINDS)(source)
+
+
+def exchanges(source: Source) -> list[Exchange]:
+    """A conversation of one to four exchanges."""
+    if source.chance(0.12):
+        return recall(source)
+    count = source.weighted(((1, 5.0), (2, 2.0), (3, 1.5), (4, 1.0), (12, 0.1)))
+    return [single_exchange(source) for _ in range(count)]
+
+
+def turns(pairs: list[Exchange]) -> tuple[Turn, ...]:
+    """Turns exchanges into the turns of a dialog."""
+    return tuple(turn for asked, answer in pairs for turn in (Turn("user", asked), Turn("assistant", answer)))

@@ -1,0 +1,146 @@
+"""Whole dialogs: plain conversation, and conversation with tools."""
+
+from __future__ import annotations
+
+from models.recipe import conversation, words
+from models.recipe.dialog import Dialog, Turn
+from models.recipe.drills import drill_dialog
+from models.recipe.retrieval import retrieval_dialog
+from models.recipe.source import Source
+from models.recipe.tools import BUILT_IN_SEARCH, OfferedTool, Request, composed_tool, natural_tool, offered_tool
+
+_ROLES = (
+    "You are a helpful assistant.", "You are a helpful assistant", "You are Caravan, a helpful assistant.", "You are a friendly helper.",
+    "You are a helpful agent.", "You are an assistant with tools.", "You are a polite assistant who answers briefly.",
+    "You are {name}'s assistant.", "You work for {name}.", "You are an expert in {topic}.", "You are the assistant of {name} in {place}.",
+    "You help people with {topic}.", "You are a helpful assistant that can use tools to answer questions.", "Assist the user.",
+    "You are an agent. Your customers like {topic}.", "You are a service desk for {topic}.",
+)  # fmt: skip
+_RULES = (
+    "Be brief.", "Answer in plain English.", "Be kind and concise.", "Answer the user's questions.", "Be helpful, honest and short.",
+    "Keep answers short.", "Use the tools when they help.", "Never guess.", "Always be polite.", "Answer in one sentence.",
+    "Do not make things up.", "Call a tool if you need one.", "If you do not know, say so.", "The user lives in {place}.",
+    "Use the given context to answer.", "Today is a good day.", "Think before you answer.", "The user's name is {name}.",
+)  # fmt: skip
+TOOL_FORMATS = (("json", 0.6), ("function_tag", 0.2), ("python_list", 0.2))
+_JOINS = (
+    "{0} Also, {1}",
+    "{0} And {1}",
+    "{0} Then {1}",
+    "{0} {1}",
+    "Two things: {0} {1}",
+    "{0} After that: {1}",
+    "First: {0} Second: {1}",
+)
+REFUSALS = ("None of my tools can do that, I am sorry.", "I am sorry, I have no tool for that.")
+
+
+def chat_dialog(source: Source) -> Dialog:
+    """Conversation without tools."""
+    today = words.day(source.rng)
+    dated = source.chance(0.85)
+    pairs = [conversation.today(source, today)] if dated and source.chance(0.03) else conversation.exchanges(source)
+    return Dialog(_system(source) + conversation.turns(pairs), today=today, dated=dated, tags=("chat",))
+
+
+def tool_dialog(
+    source: Source, tool_format: str | None = None, rounds: int | None = None, most_tools: int = 5
+) -> Dialog:
+    """A conversation over a set of tools: calls, parallel calls, answers, and requests that need no tool."""
+    tools = _tool_set(source, most_tools)
+    count = rounds or source.weighted(((1, 3.0), (2, 3.0), (3, 2.0), (6, 0.25)))
+    turns: list[Turn] = []
+    tags: list[str] = []
+    for _ in range(count):
+        tag, more = _round(source, tools)
+        turns += more
+        tags.append(tag)
+    chosen = tool_format or source.weighted(TOOL_FORMATS)
+    offered = tuple(tool.tool for tool in tools)
+    dated = chosen != "python_list" or source.chance(0.7)
+    return Dialog(_system(source) + tuple(turns), offered, chosen, words.day(source.rng), dated, tuple(tags))
+
+
+def training_dialog(source: Source, progress: float) -> Dialog:
+    """Draws one training dialog: copying drills and short dialogs early in training (progress near 0), later the whole mixture."""
+    if source.chance(max(0.02, 0.6 - 6 * progress)):
+        return drill_dialog(source)
+    grown = min(1.0, progress / 0.3)
+    kind = source.weighted((("chat", 0.6 - 0.15 * grown), ("retrieval", 0.07), ("tools", 0.33 + 0.15 * grown)))
+    if kind == "chat":
+        return chat_dialog(source)
+    if kind == "retrieval":
+        return retrieval_dialog(source)
+    return tool_dialog(source, rounds=1 if progress < 0.1 else None, most_tools=1 + int(progress * 20))
+
+
+def _system(source: Source) -> tuple[Turn, ...]:
+    """No system text, a plain one, or one put together from a role and rules."""
+    if source.chance(0.45):
+        return ()
+    if source.chance(0.25):
+        return (Turn("system", source.pick(_ROLES[:2])),)
+    parts = [source.phrasing(_ROLES)] if source.chance(0.8) else []
+    parts += [source.phrasing(_RULES) for _ in range(source.rng.randint(0 if parts else 1, 3))]
+    text = source.pick((" ", " ", "\n")).join(parts)
+    rng = source.rng
+    return (
+        Turn("system", text.format(name=words.person(rng), topic=source.pick(words.TOPICS), place=words.place(rng))),
+    )
+
+
+def _tool_set(source: Source, most: int) -> list[OfferedTool]:
+    """Draws one to `most` tools of different names and subjects."""
+    count = min(most, source.weighted(((1, 4.0), (2, 3.0), (3, 1.5), (4, 0.7), (5, 0.3))))
+    tools = [BUILT_IN_SEARCH if source.chance(0.04) else offered_tool(source)]
+    while len(tools) < count:
+        other = offered_tool(source)
+        if all(other.tool.name != tool.tool.name and other.subject != tool.subject for tool in tools):
+            tools.append(other)
+    source.rng.shuffle(tools)
+    return tools
+
+
+def _round(source: Source, tools: list[OfferedTool]) -> tuple[str, list[Turn]]:
+    """One user request with everything that follows it."""
+    kind = source.weighted((("call", 6.0), ("parallel", 1.5), ("none", 2.0), ("missing", 0.8)))
+    if kind == "call" or (kind == "parallel" and all(tool.is_builtin for tool in tools)):
+        return "call", _call(source.pick(tools).ask(source))
+    if kind == "parallel":
+        return kind, _parallel(source, tools)
+    if kind == "none":
+        asked, answer = conversation.single_exchange(source)
+        return kind, [Turn("user", asked), Turn("assistant", answer)]
+    stranger = _stranger(source, tools)
+    return kind, [Turn("user", stranger.said), Turn("assistant", source.pick(REFUSALS))]
+
+
+def _call(request: Request) -> list[Turn]:
+    return [
+        Turn("user", request.said),
+        Turn("assistant", calls=(request.call,)),
+        Turn("tool", request.result),
+        Turn("assistant", request.answer),
+    ]
+
+
+def _parallel(source: Source, tools: list[OfferedTool]) -> list[Turn]:
+    """Two requests in one message, two calls in one answer."""
+    first, second = (source.pick([tool for tool in tools if not tool.is_builtin]).ask(source) for _ in range(2))
+    one = first.said if first.said[-1] in ".?!" else first.said + "."
+    said = source.phrasing(_JOINS).format(one, second.said)
+    return [
+        Turn("user", said),
+        Turn("assistant", calls=(first.call, second.call)),
+        Turn("tool", first.result),
+        Turn("tool", second.result),
+        Turn("assistant", f"{first.answer} {second.answer}"),
+    ]
+
+
+def _stranger(source: Source, tools: list[OfferedTool]) -> Request:
+    """A request for a tool that is not offered."""
+    while True:
+        other = natural_tool(source) if source.chance(0.4) else composed_tool(source)
+        if all(other.subject != tool.subject and other.tool.name != tool.tool.name for tool in tools):
+            return other.ask(source)

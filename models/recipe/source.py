@@ -1,0 +1,43 @@
+"""A random source that knows which phrasings training may use and which are kept for evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from random import Random
+from typing import TypeVar
+
+from models.recipe.words import held_out_part, training_part
+
+T = TypeVar("T")
+
+
+class Source:
+    """Draws phrasings and values for one dialog after another.
+
+    Args:
+        seed: Start of the random sequence; equal seeds give equal dialogs.
+        held_out: Draw what training never sees where there is a choice, instead of what it sees.
+    """
+
+    def __init__(self, seed: int | str, *, held_out: bool = False) -> None:
+        self.rng = Random(seed)
+        self.held_out = held_out
+
+    def pick(self, items: Sequence[T]) -> T:
+        """Picks from everything: use it for values that need no split."""
+        return self.rng.choice(items)
+
+    def phrasing(self, items: Sequence[T]) -> T:
+        """Picks from the side of the split that this source may use. Short lists, and the first two of any, are not held out."""
+        if len(items) < 4:
+            return self.rng.choice(items)
+        part = held_out_part(items[2:]) if self.held_out else (*items[:2], *training_part(items[2:]))
+        return self.rng.choice(part or items)
+
+    def chance(self, probability: float) -> bool:
+        """Returns true with the given probability."""
+        return self.rng.random() < probability
+
+    def weighted(self, weights: Sequence[tuple[T, float]]) -> T:
+        """Picks an item by its weight."""
+        return self.rng.choices([item for item, _ in weights], [weight for _, weight in weights])[0]

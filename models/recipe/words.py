@@ -1,0 +1,159 @@
+"""Word lists and random values that the generators draw from.
+
+Everything here was written for this recipe or is a public-domain fact. Invented words come from a syllable grammar, so that
+a model has to copy them from the prompt: it cannot have learnt them by heart.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+from datetime import date
+from random import Random
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+def listed(text: str, separator: str | None = None) -> tuple[str, ...]:
+    """Splits running text into a word list, so that the lists stay short to read."""
+    return tuple(text.split(separator))
+
+
+CITIES = listed(
+    "Paris|London|Berlin|Madrid|Rome|Tokyo|Oslo|Lisbon|Vienna|Prague|Athens|Dublin|Cairo|Lima|Delhi|Seoul|Boston|"
+    "Chicago|Seattle|Denver|Austin|Toronto|Sydney|Melbourne|Nairobi|Helsinki|Stockholm|Warsaw|Budapest|Zurich|"
+    "Geneva|Munich|Hamburg|Milan|Naples|Venice|Barcelona|Valencia|Porto|Brussels|Amsterdam|Kyoto|Osaka|Beijing|"
+    "Shanghai|Mumbai|Bangkok|Hanoi|Manila|Jakarta|Singapore|Dubai|Istanbul|Ankara|Moscow|Kyiv|Miami|Dallas|"
+    "Houston|Phoenix|Portland|Montreal|New York|San Francisco|Los Angeles|Cape Town|Hong Kong|Buenos Aires|"
+    "Mexico City|Rio de Janeiro",
+    separator="|",
+)
+FIRST_NAMES = listed(
+    "Alice Bob Carol David Emma Frank Grace Henry Irene Jack Karen Leo Maria Nina Oscar Paula Quinn Rosa Sam Tina Uma "
+    "Victor Wendy Yusuf Zoe Anna Ben Clara Daniel Elena Felix Hana Ivan Julia Kai Lena Marco Nora Omar Priya Ravi Sara "
+    "Tom Lucy Peter Mia Noah Olga Hugo Ines"
+)
+WEEKDAYS = listed("Monday Tuesday Wednesday Thursday Friday Saturday Sunday")
+MONTHS = listed("January February March April May June July August September October November December")
+COLOURS = listed("red blue green yellow black white orange purple pink brown grey silver")
+LANGUAGES = listed("French German Spanish Italian Dutch Polish Greek Turkish Hindi Korean Arabic")
+COMMON_NOUNS = listed(
+    "apple bread bridge candle camera carpet chair clock coffee cookie desk door dream engine feather fence flower forest "
+    "garden guitar hammer honey island jacket kettle ladder lamp lemon letter lion market melon mirror mountain needle "
+    "ocean onion paper pencil pepper piano pillow planet pocket potato puzzle rabbit ribbon river rocket salad sandal "
+    "school shadow shirt silver soup spoon stone storm sugar table teapot tiger tomato tower train tunnel turtle valley "
+    "violin wagon wallet whistle window winter wolf yogurt zebra milk eggs rice beans cheese keys phone laptop book bike "
+    "boat sofa oven plant horse goat duck whale eagle"
+)
+ADJECTIVES = listed(
+    "old new small large quiet bright dark cheap fast slow warm cold heavy light soft loud happy sweet fresh dry round "
+    "golden simple modern local rare early late long short deep clean wild spicy green blue"
+)
+TOPICS = listed(
+    "music|history|cooking|chess|football|gardening|travel|science|space|painting|robots|ancient Rome|modern art|"
+    "deep sea fish|electric cars|solar power|jazz piano|bread baking|bird watching|rock climbing|film noir|"
+    "machine learning|board games|street food|wild flowers|old maps|train travel|coffee beans|river fishing",
+    separator="|",
+)
+
+_ONSETS = listed("b c d f g h j k l m n p r s t v w z br ch cl cr dr fl gr kr pl pr qu sh sk sl st th tr vl zh")
+_VOWELS = listed("a e i o u a e i o ai ea ei io ou y")
+_CODAS = ("", "", "", "n", "r", "l", "s", "th", "x", "k", "m", "nd", "rt", "sk", "v", "z")
+
+
+def is_held_out(key: str, share: int = 8) -> bool:
+    """Tells whether a word, tool or phrase is kept for evaluation: one in `share`, by a hash that never changes."""
+    return zlib.crc32(key.encode()) % share == 0
+
+
+def training_part(items: Sequence[T]) -> tuple[T, ...]:
+    """Returns the items that training may use."""
+    return tuple(item for item in items if not is_held_out(str(item)))
+
+
+def held_out_part(items: Sequence[T]) -> tuple[T, ...]:
+    """Returns the items kept for evaluation."""
+    return tuple(item for item in items if is_held_out(str(item)))
+
+
+def invented_word(rng: Random, syllables: int | None = None) -> str:
+    """Returns a pronounceable lower-case word that no dictionary holds, such as `brelvaix`."""
+    count = syllables or rng.choice((2, 2, 2, 3))
+    return "".join(rng.choice(_ONSETS) + rng.choice(_VOWELS) + rng.choice(_CODAS) for _ in range(count))
+
+
+def invented_name(rng: Random) -> str:
+    """Returns an invented proper name."""
+    return invented_word(rng).capitalize()
+
+
+def person(rng: Random) -> str:
+    """Returns a given name, often an invented one, sometimes with a family name."""
+    first = rng.choice(FIRST_NAMES) if rng.random() < 0.5 else invented_name(rng)
+    return f"{first} {invented_name(rng)}" if rng.random() < 0.3 else first
+
+
+def place(rng: Random) -> str:
+    """Returns a city, half of the time an invented one."""
+    if rng.random() < 0.5:
+        return rng.choice(CITIES)
+    name = invented_name(rng)
+    return f"{rng.choice(('New', 'Port', 'Saint', 'North', 'East', 'Lake'))} {name}" if rng.random() < 0.2 else name
+
+
+def code(rng: Random) -> str:
+    """Returns an identifier such as `KX-4821`, `b7f03` or `ORD5519`."""
+    letters = "".join(rng.choice("ABCDEFGHJKLMNPQRSTUVWXYZ") for _ in range(rng.randint(1, 3)))
+    digits = "".join(rng.choice("0123456789") for _ in range(rng.randint(2, 5)))
+    shape = rng.randrange(4)
+    if shape == 0:
+        return f"{letters}-{digits}"
+    if shape == 1:
+        return f"{letters}{digits}"
+    if shape == 2:
+        return "".join(rng.choice("0123456789abcdef") for _ in range(rng.randint(4, 8)))
+    return f"{letters.lower()}_{digits}"
+
+
+def iso_date(rng: Random) -> str:
+    """Returns a date such as `2025-03-09`."""
+    return f"{rng.randint(1990, 2035)}-{rng.randint(1, 12):02d}-{rng.randint(1, 28):02d}"
+
+
+def day(rng: Random) -> date:
+    """Returns a day on which someone may use the model."""
+    return date(rng.randint(2024, 2035), rng.randint(1, 12), rng.randint(1, 28))
+
+
+def clock_time(rng: Random) -> str:
+    """Returns a time of day."""
+    if rng.random() < 0.5:
+        return f"{rng.randint(0, 23):02d}:{rng.choice((0, 5, 10, 15, 20, 30, 40, 45, 50)):02d}"
+    return f"{rng.randint(1, 12)} {rng.choice(('am', 'pm'))}"
+
+
+def email(rng: Random) -> str:
+    """Returns a mail address in a reserved domain."""
+    user = rng.choice((rng.choice(FIRST_NAMES).lower(), invented_word(rng)))
+    return f"{user}@{rng.choice(('example.com', 'example.org', 'mail.example', invented_word(rng) + '.example'))}"
+
+
+def phrase(rng: Random) -> str:
+    """Returns a free text of two to six words."""
+    noun, other = rng.choice(COMMON_NOUNS), rng.choice(COMMON_NOUNS)
+    adjective = rng.choice(ADJECTIVES)
+    return rng.choice(
+        (
+            f"{adjective} {noun}",
+            f"{adjective} {noun} and {other}",
+            f"buy {noun} and {other}",
+            f"call {person(rng)} about the {noun}",
+            f"the {adjective} {noun} near {place(rng)}",
+            f"{invented_word(rng)} {noun}",
+            f"fix the {noun} by {rng.choice(WEEKDAYS)}",
+            f"{noun} {other} {invented_word(rng)}",
+            f"how to clean a {adjective} {noun}",
+            f"meet {person(rng)} at the {noun}",
+        )
+    )

@@ -1,0 +1,1 @@
+"""What every service shares: settings, server, errors, call handling, health, telemetry and the provider port."""

@@ -1,0 +1,153 @@
+"""Fetches content from addresses that callers name, without letting them reach what only this machine can (SSRF).
+
+The host is resolved here, every address it has is checked, and the connection goes to a checked address: a name that resolves differently
+a moment later changes nothing. Redirects are followed by the same rules.
+"""
+
+import asyncio
+import base64
+import binascii
+import ipaddress
+import socket
+import urllib.parse
+from dataclasses import dataclass
+
+import httpx
+
+from services.core.errors import DeadlineExceededError, InvalidArgumentError, UnavailableError
+
+MOST_REDIRECTS = 3
+DEFAULT_PORTS = {"http": 80, "https": 443}
+SERVER_ERROR = 500
+
+
+@dataclass(frozen=True, slots=True)
+class FetchLimits:
+    """How far a fetch may go."""
+
+    timeout: float = 10.0
+    """Longest time in seconds for all of it, redirects included."""
+    max_bytes: int = 20 << 20
+    """Largest content."""
+    allow_private: bool = False
+    """Reaches loopback, link-local and private addresses too."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """What was fetched."""
+
+    content: bytes
+    """The bytes."""
+    mime_type: str
+    """Their type as the server, or the `data:` URI, says; without parameters. Empty: not told."""
+
+
+async def fetch(uri: str, limits: FetchLimits, field: str) -> Fetched:
+    """Fetches an `http:`, `https:` or `data:` URI.
+
+    Args:
+        uri: What to fetch.
+        limits: How far to go.
+        field: Path of the request's field that holds the URI, for errors.
+
+    Raises:
+        InvalidArgumentError: The URI is malformed, points where it must not, does not exist, or its content is too large.
+        DeadlineExceededError: It took too long.
+        UnavailableError: The server fails or cannot be reached.
+    """
+    if uri.startswith("data:"):
+        return _from_data_uri(uri, limits, field)
+    try:
+        async with asyncio.timeout(limits.timeout):
+            return await _follow(uri, limits, field)
+    except (TimeoutError, httpx.TimeoutException) as error:
+        raise DeadlineExceededError(f"{field}: the address did not answer within {limits.timeout:g} s") from error
+    except (httpx.HTTPError, OSError) as error:
+        raise UnavailableError(f"{field}: the address cannot be reached: {type(error).__name__}", retry_after=5.0) from error
+
+
+async def _follow(uri: str, limits: FetchLimits, field: str) -> Fetched:
+    async with httpx.AsyncClient(follow_redirects=False, timeout=limits.timeout, trust_env=False) as client:
+        for _ in range(MOST_REDIRECTS + 1):
+            answer = await _get(client, uri, limits, field)
+            if isinstance(answer, Fetched):
+                return answer
+            uri = urllib.parse.urljoin(uri, answer)
+    raise InvalidArgumentError.of(field, f"redirects more than {MOST_REDIRECTS} times; give the final address")
+
+
+async def _get(client: httpx.AsyncClient, uri: str, limits: FetchLimits, field: str) -> Fetched | str:
+    """One request: the content, or where it redirects to."""
+    url = _parsed(uri, field)
+    host, port = url.host, url.port or DEFAULT_PORTS[url.scheme]
+    address = await _checked_address(host, port, limits, field)
+    authority = url.netloc.decode("ascii")
+    request = client.build_request(
+        "GET", url.copy_with(host=address), headers={"Host": authority}, extensions={"sni_hostname": host}
+    )
+    response = await client.send(request, stream=True)
+    try:
+        if response.is_redirect:
+            return response.headers.get("location", "")
+        _check_status(response.status_code, field)
+        return Fetched(await _read(response, limits, field), response.headers.get("content-type", "").split(";")[0].strip())
+    finally:
+        await response.aclose()
+
+
+def _parsed(uri: str, field: str) -> httpx.URL:
+    try:
+        url = httpx.URL(uri)
+    except (httpx.InvalidURL, ValueError) as error:
+        raise InvalidArgumentError.of(field, "must be an absolute http:, https: or data: URI") from error
+    if url.scheme not in DEFAULT_PORTS or not url.host:
+        raise InvalidArgumentError.of(field, "must be an absolute http:, https: or data: URI")
+    return url
+
+
+async def _checked_address(host: str, port: int, limits: FetchLimits, field: str) -> str:
+    try:
+        found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except (socket.gaierror, UnicodeError) as error:
+        raise InvalidArgumentError.of(field, f"the host {host!r} does not resolve") from error
+    addresses = [str(entry[4][0]) for entry in found]
+    if not limits.allow_private and not all(ipaddress.ip_address(address).is_global for address in addresses):
+        raise InvalidArgumentError.of(
+            field, "points to a private address, which this service does not fetch from; send the content itself"
+        )
+    return addresses[0]
+
+
+def _check_status(status: int, field: str) -> None:
+    if status >= SERVER_ERROR:
+        raise UnavailableError(f"{field}: the address answers with HTTP status {status}", retry_after=5.0)
+    if status != httpx.codes.OK:
+        raise InvalidArgumentError.of(field, f"the address answers with HTTP status {status}")
+
+
+async def _read(response: httpx.Response, limits: FetchLimits, field: str) -> bytes:
+    content = bytearray()
+    async for chunk in response.aiter_bytes():
+        content += chunk
+        if len(content) > limits.max_bytes:
+            raise _too_large(limits, field)
+    return bytes(content)
+
+
+def _from_data_uri(uri: str, limits: FetchLimits, field: str) -> Fetched:
+    head, comma, data = uri.removeprefix("data:").partition(",")
+    if not comma:
+        raise InvalidArgumentError.of(field, "is no data: URI; it needs a comma before the data")
+    raw = urllib.parse.unquote_to_bytes(data)
+    try:
+        content = base64.b64decode(raw, validate=True) if head.endswith(";base64") else raw
+    except (binascii.Error, ValueError) as error:
+        raise InvalidArgumentError.of(field, "the data: URI is not valid base64") from error
+    if len(content) > limits.max_bytes:
+        raise _too_large(limits, field)
+    return Fetched(content, head.split(";")[0])
+
+
+def _too_large(limits: FetchLimits, field: str) -> InvalidArgumentError:
+    return InvalidArgumentError.of(field, f"the content is larger than {limits.max_bytes} bytes")

@@ -1,0 +1,65 @@
+"""Structured logs: JSON lines or text on stderr, with the request id and the trace id of the call that runs.
+
+Neither the contents of messages nor credentials are logged.
+"""
+
+import logging
+import sys
+from collections.abc import MutableMapping
+from typing import Any, Literal
+
+import structlog
+from structlog.typing import Processor
+
+from services.core.context import REQUEST, trace_id_of
+
+Level = Literal["debug", "info", "warning", "error"]
+Format = Literal["json", "console"]
+
+
+def configure_logs(level: Level = "info", output: Format = "json") -> None:
+    """Sends this process's logs to stderr: those of structlog and those of the standard library, in one format.
+
+    Args:
+        level: Least level that is logged.
+        output: A JSON object a line, or text for people.
+    """
+    shared: list[Processor] = [
+        _add_request,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    last: list[Processor] = (
+        [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer(default=str)]
+        if output == "json"
+        else [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+    )
+    number = logging.getLevelNamesMapping()[level.upper()]
+    # Our own logs go straight to stderr: the standard library's machinery costs more than the rest of a call's bookkeeping.
+    structlog.configure(
+        processors=[*shared, *last],
+        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
+        wrapper_class=structlog.make_filtering_bound_logger(number),
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[structlog.stdlib.add_logger_name, structlog.stdlib.ExtraAdder(), *shared],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel(number)
+
+
+def _add_request(logger: Any, method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    del logger, method
+    request = REQUEST.get()
+    if request is not None:
+        event.setdefault("request_id", request.request_id)
+        trace_id = trace_id_of(request)
+        if trace_id:
+            event.setdefault("trace_id", trace_id)
+    return event

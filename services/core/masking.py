@@ -1,0 +1,47 @@
+"""Configuration as it may be shown: credentials replaced by asterisks."""
+
+import math
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import BaseModel, Secret, SecretBytes, SecretStr
+from pydantic.fields import FieldInfo
+from pydantic_core import to_jsonable_python
+
+MASK = "********"
+_URL_PASSWORD = re.compile(r"(?<=://)([^/@\s:]*):([^/@\s]+)@")
+
+
+def masked(config: BaseModel) -> dict[str, Any]:
+    """Returns the configuration as plain JSON data without credentials.
+
+    Masked are `SecretStr`, `SecretBytes` and `Secret[...]` values at any depth, fields declared with
+    `Field(json_schema_extra={"secret": True})`, and the password in a URL. A credential that is not set stays None.
+    """
+    fields = type(config).model_fields
+    return {name: _shown(value, fields.get(name)) for name, value in config}
+
+
+def _shown(value: Any, declared: FieldInfo | None = None) -> Any:
+    if value is None:
+        return None
+    if isinstance(value, SecretStr | SecretBytes | Secret) or _is_declared_secret(declared):
+        return MASK
+    if isinstance(value, BaseModel):
+        return masked(value)
+    if isinstance(value, Mapping):
+        return {str(key): _shown(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_shown(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    if isinstance(value, bool | int | float):
+        return value
+    plain = to_jsonable_python(value, fallback=str)
+    return _URL_PASSWORD.sub(rf"\1:{MASK}@", plain) if isinstance(plain, str) else plain
+
+
+def _is_declared_secret(declared: FieldInfo | None) -> bool:
+    extra = declared.json_schema_extra if declared else None
+    return isinstance(extra, Mapping) and extra.get("secret") is True

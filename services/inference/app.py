@@ -1,0 +1,44 @@
+"""Composition root of the inference service."""
+
+from caravan.inference.v1 import inference_pb2_grpc
+from services.core.server import Binding, ServiceServer
+from services.inference.ports import InferenceProvider
+from services.inference.servicer import InferenceServicer
+from services.inference.settings import InferenceSettings
+
+SERVICE = "caravan.inference.v1.InferenceService"
+
+
+def build(settings: InferenceSettings) -> ServiceServer:
+    """Builds the server of one replica.
+
+    Args:
+        settings: Which provider it is, and how it is served.
+    """
+    provider = make_provider(settings)
+    servicer = InferenceServicer(provider, settings.batch_concurrency)
+    binding = Binding(SERVICE, inference_pb2_grpc.add_InferenceServiceServicer_to_server, servicer)
+    return ServiceServer(settings, [binding], provider)
+
+
+def make_provider(settings: InferenceSettings) -> InferenceProvider:
+    """Makes the provider that the settings ask for; only its own dependencies are imported."""
+    config = settings.provider
+    match config.type:
+        case "inline::vllm":
+            from services.inference.providers.vllm.environment import prepare  # noqa: PLC0415
+
+            prepare()
+            from services.inference.providers.vllm.provider import VllmProvider  # noqa: PLC0415
+
+            return VllmProvider(settings.provider_id, config, otlp_endpoint=settings.otlp_endpoint)
+        case "remote::openai":
+            from services.inference.providers.remote_openai.provider import RemoteOpenAIProvider  # noqa: PLC0415
+
+            return RemoteOpenAIProvider(settings.provider_id, config)
+        case "inline::sentence-transformers":
+            from services.inference.providers.sentence_transformers.provider import (  # noqa: PLC0415
+                SentenceTransformersProvider,
+            )
+
+            return SentenceTransformersProvider(settings.provider_id, config)

@@ -1,0 +1,1 @@
+"""Prompts: from messages and tools to what a model reads."""

@@ -1,0 +1,1 @@
+"""`remote::openai`: any server with an API like OpenAI's."""

@@ -1,0 +1,1 @@
+"""`inline::sentence-transformers`: embedding models in this process."""

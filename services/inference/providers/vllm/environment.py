@@ -1,0 +1,40 @@
+"""The environment that vLLM reads when it is imported."""
+
+import importlib.metadata
+import os
+
+EVERYWHERE = {
+    "VLLM_NO_USAGE_STATS": "1",
+    "VLLM_CONFIGURE_LOGGING": "1",
+    "VLLM_LOGGING_LEVEL": "WARNING",
+}
+
+ON_CPU = {
+    # Folds the worker into the engine core's process; AsyncLLM starts that one in any case.
+    "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
+    # The default binding pins the worker to core 0 and is up to 100 times slower when something else runs there.
+    "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+    "VLLM_HOST_IP": "127.0.0.1",
+    # The first request for log probabilities would compile for 10 s, and needs a C++ compiler.
+    "TORCH_COMPILE_DISABLE": "1",
+    # Idle OpenMP threads that spin take the time of those that work.
+    "OMP_WAIT_POLICY": "PASSIVE",
+    "GOMP_SPINCOUNT": "0",
+}
+
+
+def is_cpu_build() -> bool:
+    """Whether the vLLM that is installed is the build for CPUs."""
+    try:
+        importlib.metadata.version("vllm-cpu")
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True
+
+
+def prepare() -> None:
+    """Sets what is not set already. Call it before the first import of vLLM or torch."""
+    threads = str(max(1, (os.cpu_count() or 2) // 2))
+    wanted = EVERYWHERE | (ON_CPU | {"OMP_NUM_THREADS": threads} if is_cpu_build() else {})
+    for name, value in wanted.items():
+        os.environ.setdefault(name, value)

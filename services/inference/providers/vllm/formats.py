@@ -1,0 +1,171 @@
+"""How a model family writes conversations and tool calls: Llama 3's own format, and everybody else's chat template."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from vllm.sampling_params import StructuredOutputsParams
+
+from caravan.types.v1 import types_pb2
+from services.core.errors import InvalidArgumentError
+from services.inference.chat import AnswerDecoder, PlainText
+from services.inference.generation import Piece
+from services.inference.ports import ChatRequest
+from services.inference.prompts.llama3 import END_HEADER, END_OF_MESSAGE, END_OF_TURN, START_HEADER, render_chat
+from services.inference.providers.vllm.constraints import field_of, from_response_format
+from services.inference.providers.vllm.tokens import PromptTokens
+from services.inference.tool_calls.decode import StreamDecoder
+
+TOOL_FORMATS = {
+    "json": types_pb2.TOOL_PROMPT_FORMAT_JSON,
+    "function_tag": types_pb2.TOOL_PROMPT_FORMAT_FUNCTION_TAG,
+    "python_list": types_pb2.TOOL_PROMPT_FORMAT_PYTHON_LIST,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class RenderedChat:
+    """A conversation, ready for the engine."""
+
+    prompt: Any
+    """vLLM's input."""
+    decoder: AnswerDecoder
+    """Tells tool calls from text in the answer."""
+    constraint: StructuredOutputsParams | None = None
+    """Form that the answer must have."""
+    constraint_field: str = "response_format"
+    """Path of the field that the constraint comes from."""
+    keep_control_tokens: bool = False
+    """Whether the decoder needs to see control tokens."""
+
+
+class ChatFormat(Protocol):
+    """How a model family writes conversations."""
+
+    stop_token_ids: Sequence[int]
+    end_of_message: int | None
+
+    async def render(self, request: ChatRequest) -> RenderedChat:
+        """Renders a conversation.
+
+        Raises:
+            InvalidArgumentError: The conversation cannot be rendered for this model.
+        """
+
+
+def check_choice(request: ChatRequest) -> bool:
+    """Checks the tool choice against the tools.
+
+    Returns:
+        Whether the answer must be a tool call.
+
+    Raises:
+        InvalidArgumentError: The choice names no declared tool, demands a call without tools, or contradicts `response_format`; or two
+            tools have one name.
+    """
+    names = [tool.tool_name for tool in request.tools]
+    for index, name in enumerate(names):
+        if name in names[:index]:
+            raise InvalidArgumentError.of(f"tools[{index}].tool_name", f"{name!r} is declared twice; names must be unique")
+    config = request.tool_config
+    chosen = config.tool_name if config.WhichOneof("choice") == "tool_name" else None
+    if chosen is not None and chosen not in names:
+        known = ", ".join(names) or "none"
+        raise InvalidArgumentError.of("tool_config.tool_name", f"{chosen!r} is not one of the request's tools ({known})")
+    demanded = chosen is not None or config.tool_choice == types_pb2.TOOL_CHOICE_REQUIRED
+    if demanded and not names:
+        raise InvalidArgumentError.of("tools", "must not be empty when tool_config demands a call")
+    if demanded and request.HasField("response_format"):
+        raise InvalidArgumentError.of(
+            "response_format", "cannot be combined with a tool choice that demands a call; leave one of them out"
+        )
+    return demanded
+
+
+class Llama3Chat:
+    """Llama 3's prompt format and tool-call forms."""
+
+    def __init__(self, tokens: PromptTokens, tokenizer: Any, default_format: str) -> None:
+        """Looks up the control tokens.
+
+        Args:
+            tokens: Encodes the prompts.
+            tokenizer: The model's tokenizer.
+            default_format: Form of tool calls when a request names none: `json`, `function_tag` or `python_list`.
+        """
+        self._tokens = tokens
+        self._default_format = TOOL_FORMATS[default_format]
+        vocabulary = tokenizer.get_vocab()
+        self.end_of_message: int | None = vocabulary.get(END_OF_MESSAGE)
+        ends = (vocabulary.get(END_OF_TURN), self.end_of_message)
+        self.stop_token_ids: Sequence[int] = [token for token in ends if token is not None]
+
+    @staticmethod
+    def fits(tokenizer: Any) -> bool:
+        """Whether a tokenizer is of the Llama 3 family."""
+        vocabulary = tokenizer.get_vocab()
+        return all(token in vocabulary for token in (START_HEADER, END_HEADER, END_OF_TURN))
+
+    async def render(self, request: ChatRequest) -> RenderedChat:
+        """Renders a conversation in Llama 3's format."""
+        demanded = check_choice(request)
+        prompt = render_chat(
+            request.messages,
+            tools=request.tools,
+            tool_config=request.tool_config,
+            default_format=self._default_format,
+        )
+        if prompt.images:
+            raise InvalidArgumentError.of("messages", "the model takes no images; send text alone, or choose a model that does")
+        ids = await self._tokens.encode(prompt, "messages")
+        offered = request.tool_config.tool_choice != types_pb2.TOOL_CHOICE_NONE and request.tools
+        if request.HasField("response_format"):
+            return RenderedChat(
+                token_prompt(ids, constrained=True),
+                PlainText(),
+                from_response_format(request.response_format),
+                field_of(request.response_format),
+            )
+        if not offered:
+            return RenderedChat(token_prompt(ids), PlainText())
+        constraint = None
+        if demanded:
+            constraint = from_constraint(tool_call_constraint(request.tools, prompt.tool_prompt_format, request.tool_config))
+        return RenderedChat(
+            token_prompt(ids, constrained=demanded),
+            Llama3Answer(StreamDecoder(request.tools, prompt.tool_prompt_format)),
+            constraint,
+            "tools",
+            keep_control_tokens=True,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Llama3Answer:
+    """Llama 3's tool calls in an answer."""
+
+    decoder: StreamDecoder
+    """Reads them from the text."""
+
+    def feed(self, piece: Piece) -> Sequence[types_pb2.ContentDelta]:
+        """Takes the next piece and returns what is certain by now."""
+        return self.decoder.feed(piece.text)
+
+    def finish(self, stop_reason: types_pb2.StopReason.ValueType) -> Sequence[types_pb2.ContentDelta]:
+        """Returns what was held back."""
+        return self.decoder.finish(stop_reason)
+
+
+def token_prompt(ids: list[int], *, constrained: bool = False) -> dict[str, Any]:
+    """vLLM's input for token ids.
+
+    Args:
+        ids: The prompt.
+        constrained: The call has structured outputs: vLLM compiles them while it takes the input, which must not happen on the event
+            loop. A typed input is taken on the loop, an untyped one in vLLM's own thread.
+    """
+    return {"prompt_token_ids": ids} if constrained else {"type": "token", "prompt_token_ids": ids}
+
+
+def chat_format(config: Any, llm: Any, tokens: PromptTokens) -> ChatFormat:
+    return Llama3Chat(tokens, llm.get_tokenizer(), config.tool_prompt_format)

@@ -1,0 +1,1 @@
+"""Models of other families: their own chat template, and vLLM's tool parser for it."""

@@ -1,0 +1,79 @@
+"""The gRPC edge of the inference service."""
+
+from collections.abc import AsyncIterator
+
+import grpc
+
+from caravan.inference.v1 import inference_pb2, inference_pb2_grpc
+from services.inference.batch import run_all, split_chats, split_completions
+from services.inference.ports import InferenceProvider
+
+
+class InferenceServicer(inference_pb2_grpc.InferenceServiceServicer):
+    """Hands each call to the provider."""
+
+    def __init__(self, provider: InferenceProvider, batch_concurrency: int) -> None:
+        """Serves one provider.
+
+        Args:
+            provider: What generates.
+            batch_concurrency: Most calls that one batch runs at a time.
+        """
+        self._provider = provider
+        self._batch_concurrency = batch_concurrency
+
+    async def Completion(
+        self, request: inference_pb2.CompletionRequest, context: grpc.aio.ServicerContext
+    ) -> inference_pb2.CompletionResponse:
+        """Continues a text."""
+        return await self._provider.completion(request)
+
+    def StreamCompletion(
+        self, request: inference_pb2.StreamCompletionRequest, context: grpc.aio.ServicerContext
+    ) -> AsyncIterator[inference_pb2.StreamCompletionResponse]:
+        """Continues a text and streams it."""
+        return self._provider.stream_completion(request)
+
+    async def ChatCompletion(
+        self, request: inference_pb2.ChatCompletionRequest, context: grpc.aio.ServicerContext
+    ) -> inference_pb2.ChatCompletionResponse:
+        """Answers a conversation."""
+        return await self._provider.chat_completion(request)
+
+    def StreamChatCompletion(
+        self, request: inference_pb2.StreamChatCompletionRequest, context: grpc.aio.ServicerContext
+    ) -> AsyncIterator[inference_pb2.StreamChatCompletionResponse]:
+        """Answers a conversation and streams the answer."""
+        return self._provider.stream_chat_completion(request)
+
+    async def BatchCompletion(
+        self, request: inference_pb2.BatchCompletionRequest, context: grpc.aio.ServicerContext
+    ) -> inference_pb2.BatchCompletionResponse:
+        """Continues several texts."""
+        answers = await run_all(
+            self._provider.completion,
+            split_completions(request),
+            at_once=self._batch_concurrency,
+            member="content",
+            path="content_batch[{}]",
+        )
+        return inference_pb2.BatchCompletionResponse(batch=answers)
+
+    async def BatchChatCompletion(
+        self, request: inference_pb2.BatchChatCompletionRequest, context: grpc.aio.ServicerContext
+    ) -> inference_pb2.BatchChatCompletionResponse:
+        """Answers several conversations."""
+        answers = await run_all(
+            self._provider.chat_completion,
+            split_chats(request),
+            at_once=self._batch_concurrency,
+            member="messages",
+            path="messages_batch[{}].messages",
+        )
+        return inference_pb2.BatchChatCompletionResponse(batch=answers)
+
+    async def Embeddings(
+        self, request: inference_pb2.EmbeddingsRequest, context: grpc.aio.ServicerContext
+    ) -> inference_pb2.EmbeddingsResponse:
+        """Turns contents into vectors."""
+        return await self._provider.embeddings(request)

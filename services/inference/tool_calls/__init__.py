@@ -1,0 +1,1 @@
+"""Tool calls: their text forms, their schemas, and the grammars that enforce them."""

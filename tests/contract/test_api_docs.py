@@ -1,0 +1,13 @@
+from tools.api_docs import PAGE, render
+from tools.contract import Contract
+
+
+def test_the_api_reference_is_what_the_protos_say(contract: Contract):
+    assert PAGE.read_text() == render(contract), "docs/api.md is out of date: run `make docs`"
+
+
+def test_the_api_reference_links_to_headings_that_exist(contract: Contract):
+    page = render(contract)
+    targets = {part.split('"', 1)[0] for part in page.split('<a id="')[1:]}
+    links = {part.split(")", 1)[0] for part in page.split("](#caravan.")[1:]}
+    assert {f"caravan.{link}" for link in links} <= targets

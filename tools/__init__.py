@@ -1,0 +1,1 @@
+"""What builds and checks the tree: stubs, API reference, set-up."""
