@@ -34,10 +34,13 @@ test: setup ## Run the tests
 test-faults: setup ## Run the tests that kill, restart and partition
 	$(VENV)/bin/pytest -m faults $(ARGS)
 
-lint: setup buf ## Check style, types and the contract
-	$(VENV)/bin/ruff check
-	$(VENV)/bin/ruff format --check
-	$(VENV)/bin/mypy
+lint: setup ## Check style, types and the contract, all of them even when one fails
+	@failed=; set -x; \
+	$(VENV)/bin/ruff check || failed=1; \
+	$(VENV)/bin/ruff format --check || failed=1; \
+	$(VENV)/bin/mypy || failed=1; \
+	$(MAKE) --no-print-directory buf || failed=1; \
+	{ set +x; } 2>/dev/null; test -z "$$failed"
 
 fmt: setup ## Format the code and apply safe fixes
 	$(VENV)/bin/ruff check --fix

@@ -77,8 +77,16 @@ def load() -> Mapping[str, Method]:
     Raises:
         ContractError: A routing option is wrong.
     """
-    image = files("caravan").joinpath("descriptors.binpb").read_bytes()
-    return methods_of(descriptor_pb2.FileDescriptorSet.FromString(image))
+    return methods_of(_image())
+
+
+def stub_modules() -> list[str]:
+    """Returns the names of the modules that are generated from the contract's files."""
+    return [
+        file.name.removesuffix(".proto").replace("/", ".") + "_pb2"
+        for file in _image().file
+        if file.package.startswith("caravan.")
+    ]
 
 
 def methods_of(image: descriptor_pb2.FileDescriptorSet) -> dict[str, Method]:
@@ -100,6 +108,10 @@ def methods_of(image: descriptor_pb2.FileDescriptorSet) -> dict[str, Method]:
 def services_of(methods: Mapping[str, Method]) -> list[str]:
     """Returns the full names of the services, sorted."""
     return sorted({method.service for method in methods.values()})
+
+
+def _image() -> descriptor_pb2.FileDescriptorSet:
+    return descriptor_pb2.FileDescriptorSet.FromString(files("caravan").joinpath("descriptors.binpb").read_bytes())
 
 
 def _messages(file: descriptor_pb2.FileDescriptorProto) -> Iterator[tuple[str, descriptor_pb2.DescriptorProto]]:

@@ -7,9 +7,9 @@ publishes nothing.
 import asyncio
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 import structlog
 from google.protobuf import timestamp_pb2
@@ -21,7 +21,7 @@ from gateway.registry.kinds import Key, key_of
 from gateway.registry.store import Records
 from gateway.survey import Observation, Survey, Work
 from gateway.view import View
-from services.core.errors import CaravanError
+from services.core.errors import CaravanError, DeadlineExceededError
 
 _log = structlog.get_logger(__name__)
 
@@ -38,6 +38,9 @@ class ControlSettings:
 
     lease_seconds: float = 3.0
     """Life of the lease: how long after the death of its holder another process takes over."""
+
+    patience: float = 10.0
+    """Seconds for which a replica that is slow to answer is taken at its last word; one that refuses the connection is not."""
 
     first_load_pause: float = 1.0
     """Seconds after which a replica that refused a registered resource is asked again; each time twice as long."""
@@ -135,6 +138,7 @@ class ControlLoop:
         self._round: _Round | None = None
         self._jobs: dict[tuple[str, Key], asyncio.Task[None]] = {}
         self._refusals: dict[tuple[str, Key], _Refusal] = {}
+        self._last: dict[str, tuple[float, providers_pb2.DescribeProviderResponse]] = {}
 
     @property
     def leading(self) -> bool:
@@ -222,10 +226,17 @@ class ControlLoop:
         return Survey(provider_id, seen, problem)
 
     async def _observe(self, address: str) -> Observation:
+        now = time.monotonic()
         try:
             description = await self._providers.describe(address)
         except CaravanError as error:
-            return Observation(address, problem=f"it does not answer: {error.message}")
+            last = self._last.get(address)
+            busy = isinstance(error, DeadlineExceededError)
+            if last is None or not busy or now - last[0] > self._settings.patience:
+                return Observation(address, problem=f"it does not answer: {error.message}")
+            description = last[1]
+        else:
+            self._last[address] = (now, description)
         problems = {
             key: refusal.why
             for (where, key), refusal in self._refusals.items()
@@ -271,9 +282,9 @@ class ControlLoop:
             return False
         return time.monotonic() < refusal.not_before
 
-    def _start(self, address: str, key: Key, job: "asyncio._CoroutineLike[None]") -> None:
+    def _start(self, address: str, key: Key, job: Coroutine[Any, Any, None]) -> None:
         if (address, key) in self._jobs:
-            job.close()  # type: ignore[union-attr]
+            job.close()
             return
         task = asyncio.create_task(job)
         self._jobs[address, key] = task

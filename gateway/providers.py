@@ -7,7 +7,7 @@ from gateway.registry.kinds import Key
 from services.core.channels import ClientTlsSettings, call_timeout, open_channel
 from services.core.status import error_from_rpc
 
-_DESCRIBE_SECONDS = 2.0
+_DESCRIBE_SECONDS = 1.0
 _LOAD_SECONDS = 900.0
 _UNLOAD_SECONDS = 30.0
 # A replica that comes back is to be seen within a second.
@@ -73,10 +73,10 @@ class Providers:
         """Closes all channels."""
         await self.forget(set())
 
-    def _stub(self, address: str) -> providers_pb2_grpc.ProviderServiceAsyncStub:
+    def _stub(self, address: str) -> "providers_pb2_grpc.ProviderServiceAsyncStub":
         channel = self._channels.get(address)
         if channel is None:
             channel = self._channels[address] = open_channel(address, self._tls, options=_OPTIONS)
-        return providers_pb2_grpc.ProviderServiceStub(channel)  # type: ignore[return-value]
+        return providers_pb2_grpc.ProviderServiceStub(channel)
 
 

@@ -1,7 +1,6 @@
 """The worker's connections to the replicas: one each, kept up, with the replica's own word on its health."""
 
 import asyncio
-import socket
 import ssl
 import struct
 from collections.abc import Callable, Iterable, Mapping
@@ -15,6 +14,7 @@ from gateway.http2.client import ClientConnection
 from gateway.http2.connection import Stream
 from gateway.http2.frames import ErrorCode
 from gateway.http2.hpack import Headers
+from gateway.sockets import keep_alive
 from services.core.settings import split_address
 
 _log = structlog.get_logger(__name__)
@@ -25,8 +25,6 @@ _FIRST_PAUSE = 0.1
 _LONGEST_PAUSE = 1.0
 _EMPTY_MESSAGE = bytes(5)
 _UNIMPLEMENTED = b"12"
-# A host that vanishes without a word is noticed within about twenty seconds.
-_KEEPALIVE = (("TCP_KEEPIDLE", 10), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 2), ("TCP_USER_TIMEOUT", 20_000))
 
 
 class Replica(ReplicaState):
@@ -270,14 +268,3 @@ class Fleet:
         del replica
         for listener in self._listeners:
             listener()
-
-
-def keep_alive(sock: socket.socket | None) -> None:
-    """Makes the kernel notice a peer that vanished."""
-    if sock is None:
-        return
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    for name, value in _KEEPALIVE:
-        if hasattr(socket, name):
-            sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)

@@ -86,9 +86,10 @@ def walk(requirements: list[Requirement]) -> tuple[dict[str, set[Target]], set[s
 def applies(requirement: Requirement, target: Target, extra: str) -> bool:
     """Tells whether a requirement's marker holds on a target, for one extra of the distribution that states it ("" for none)."""
     python, machine = target
+    # Debian 12 has Python 3.11.2, and 3.11.3 is where some back-ports stop being needed.
     environment = {
         "python_version": python,
-        "python_full_version": f"{python}.7",
+        "python_full_version": f"{python}.2",
         "platform_machine": machine,
         "extra": extra,
     }

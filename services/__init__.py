@@ -1,0 +1,1 @@
+"""Caravan's services, one package each."""

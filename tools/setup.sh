@@ -15,10 +15,14 @@ supported='import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 15))'
 say() { if [[ -t 1 ]]; then printf '\033[1m==> %s\033[0m\n' "$*"; else printf '==> %s\n' "$*"; fi; }
 die() { printf 'make setup: %s\n' "$*" >&2; exit 1; }
 
+apt_install() {
+    apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends "$@" >/dev/null
+}
+
 install_system_python() {
     [[ $(id -u) == 0 ]] && command -v apt-get >/dev/null || return 1
-    say "Installing Python and its venv module with apt-get"
-    apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends python3 python3-venv >/dev/null
+    say "Installing Python and its venv module"
+    apt_install python3 python3-venv
 }
 
 find_python() {
@@ -85,6 +89,27 @@ install_lock() {
     pip install --no-deps --progress-bar off --requirement <(grep -v '^torch==' "$lock") | count_packages "$total"
 }
 
+# vLLM's CPU build links to libnuma, which a minimal system lacks. Who may not install it gets a copy of Debian's in the environment, loaded
+# by a .pth file when Python starts.
+provide_libnuma() {
+    local load='import ctypes; ctypes.CDLL("libnuma.so.1")' scratch
+    [[ $(uname -s) == Linux ]] || return 0
+    "$venv/bin/python" -c "$load" 2>/dev/null && return
+    command -v apt-get >/dev/null || return 1
+    say "Installing libnuma, which vLLM needs"
+    if [[ $(id -u) == 0 ]]; then
+        apt_install libnuma1
+    else
+        scratch=$(mktemp -d)
+        (cd "$scratch" && apt-get -qq download libnuma1 && dpkg-deb --extract libnuma1*.deb .) || return 1
+        cp --dereference "$scratch"/usr/lib/*/libnuma.so.1 "$venv/lib/"
+        rm -r "$scratch"
+        echo "import ctypes, os, sys; ctypes.CDLL(os.path.join(sys.prefix, 'lib', 'libnuma.so.1'), ctypes.RTLD_GLOBAL)" \
+            >"$("$venv/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/libnuma.pth"
+    fi
+    "$venv/bin/python" -c "$load" 2>/dev/null
+}
+
 install_caravan() {
     say "Building the stubs and installing caravan in place"
     pip install --quiet --no-deps --no-build-isolation --editable "$root"
@@ -105,6 +130,7 @@ if [[ ${ENGINE:-cpu} == cuda ]]; then
     exit
 fi
 
+provide_libnuma || die "vLLM needs libnuma.so.1. Debian and Ubuntu: sudo apt-get install libnuma1; Fedora: sudo dnf install numactl-libs"
 installed=$venv/.caravan-lock
 if ! cmp --silent "$lock" "$installed"; then
     install_torch || die "torch's CPU build could not be installed; pip's message is above"

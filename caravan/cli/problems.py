@@ -15,6 +15,7 @@ from caravan.errors import (
     UnavailableError,
     UnimplementedError,
 )
+from caravan.local.problems import ChildFailedError
 
 
 def report(error: CaravanError, err: Console, *, target: str | None, as_json: bool) -> None:
@@ -29,6 +30,8 @@ def report(error: CaravanError, err: Console, *, target: str | None, as_json: bo
     if as_json:
         err.file.write(json.dumps({"error": _document(error)}, ensure_ascii=False) + "\n")
         return
+    if isinstance(error, ChildFailedError) and error.tail:
+        err.print(error.tail, style="dim", markup=False, soft_wrap=True)
     hint = _hint(error, target or DEFAULT_TARGET)
     line = f"{error.message}; {hint}" if hint else error.message
     err.print(f"[bold red]error:[/] {_one_line(line)}", soft_wrap=True, emoji=False)

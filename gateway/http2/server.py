@@ -108,11 +108,9 @@ class ServerConnection(Connection):
         self._refuse_above = self._last_stream
         self.emit(frames.goaway(self._last_stream, ErrorCode.NO_ERROR))
 
-    def close_when_idle(self) -> bool:
-        """Closes the connection if it has no streams, and tells whether it did."""
-        if not self.streams:
-            self.abandon(ErrorCode.NO_ERROR)
-        return not self.streams
+    def close_now(self) -> None:
+        """Closes the connection after what has been written."""
+        self.abandon(ErrorCode.NO_ERROR)
 
     def _ended(self, stream: Stream) -> None:
         super()._ended(stream)

@@ -1,4 +1,4 @@
-"""Measures a checkpoint on held-out dialogs: `python -m models.recipe.evaluate --model models/caravan-chat`.
+"""Measures a checkpoint on held-out dialogs: `python -m models.recipe.evaluate`.
 
 Each assistant turn of a dialog is generated greedily after the dialog's own turns before it, and compared with the turn itself.
 """
@@ -139,10 +139,10 @@ def _generate(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, prompt
 def main() -> None:
     """Prints the table, and wrong answers when asked."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", type=Path, required=True)
+    parser.add_argument("--model", type=Path, default=Path("models/caravan-chat"))
     parser.add_argument("--dialogs", type=int, default=400)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--wrong", type=int, default=0, help="wrong answers to print for each row")
+    parser.add_argument("--wrong", type=int, default=0, help="wrong answers to show for each row")
     options = parser.parse_args()
     tokenizer = AutoTokenizer.from_pretrained(options.model)
     model = AutoModelForCausalLM.from_pretrained(options.model, dtype=torch.bfloat16)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from models.recipe import conversation, words
+from models.recipe.composed_tools import composed_tool
 from models.recipe.dialog import Dialog, Turn
 from models.recipe.drills import drill_dialog
+from models.recipe.natural_tools import natural_tool
+from models.recipe.offers import OfferedTool, Request
 from models.recipe.retrieval import retrieval_dialog
 from models.recipe.source import Source
-from models.recipe.tools import BUILT_IN_SEARCH, OfferedTool, Request, composed_tool, natural_tool, offered_tool
+from models.recipe.tools import BUILT_IN_SEARCH, offered_tool
 
 _ROLES = (
     "You are a helpful assistant.", "You are a helpful assistant", "You are Caravan, a helpful assistant.", "You are a friendly helper.",
@@ -22,7 +25,7 @@ _RULES = (
     "Do not make things up.", "Call a tool if you need one.", "If you do not know, say so.", "The user lives in {place}.",
     "Use the given context to answer.", "Today is a good day.", "Think before you answer.", "The user's name is {name}.",
 )  # fmt: skip
-TOOL_FORMATS = (("json", 0.6), ("function_tag", 0.2), ("python_list", 0.2))
+TOOL_FORMATS = (("json", 0.7), ("function_tag", 0.15), ("python_list", 0.15))
 _JOINS = (
     "{0} Also, {1}",
     "{0} And {1}",
@@ -63,15 +66,15 @@ def tool_dialog(
 
 def training_dialog(source: Source, progress: float) -> Dialog:
     """Draws one training dialog: copying drills and short dialogs early in training (progress near 0), later the whole mixture."""
-    if source.chance(max(0.02, 0.6 - 6 * progress)):
+    if source.chance(max(0.02, 0.3 - 4 * progress)):
         return drill_dialog(source)
     grown = min(1.0, progress / 0.3)
-    kind = source.weighted((("chat", 0.6 - 0.15 * grown), ("retrieval", 0.07), ("tools", 0.33 + 0.15 * grown)))
+    kind = source.weighted((("chat", 0.65 - 0.1 * grown), ("retrieval", 0.05), ("tools", 0.3 + 0.1 * grown)))
     if kind == "chat":
         return chat_dialog(source)
     if kind == "retrieval":
         return retrieval_dialog(source)
-    return tool_dialog(source, rounds=1 if progress < 0.1 else None, most_tools=1 + int(progress * 20))
+    return tool_dialog(source, rounds=1 if progress < 0.1 else None, most_tools=1 + int(progress * 12))
 
 
 def _system(source: Source) -> tuple[Turn, ...]:
@@ -91,7 +94,7 @@ def _system(source: Source) -> tuple[Turn, ...]:
 
 def _tool_set(source: Source, most: int) -> list[OfferedTool]:
     """Draws one to `most` tools of different names and subjects."""
-    count = min(most, source.weighted(((1, 4.0), (2, 3.0), (3, 1.5), (4, 0.7), (5, 0.3))))
+    count = min(most, source.weighted(((1, 5.0), (2, 3.0), (3, 1.0), (4, 0.4), (5, 0.2))))
     tools = [BUILT_IN_SEARCH if source.chance(0.04) else offered_tool(source)]
     while len(tools) < count:
         other = offered_tool(source)

@@ -13,6 +13,7 @@ import torch
 from transformers import AttentionInterface, GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from models.recipe.batches import Batch
+from models.recipe.induction import start_with_induction
 from models.recipe.tokenizer import END_TOKENS, MAX_CONTEXT
 
 _WARM_UP_STEPS = 10
@@ -51,14 +52,14 @@ def build_model(architecture: Architecture, tokenizer: PreTrainedTokenizerFast) 
         num_attention_heads=architecture.heads,
         num_key_value_heads=architecture.heads,
         max_position_embeddings=MAX_CONTEXT,
+        rope_parameters={"rope_type": "default", "rope_theta": 500_000.0},
         tie_word_embeddings=True,
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.convert_tokens_to_ids(list(END_TOKENS)),
         pad_token_id=tokenizer.pad_token_id,
     )
     model = LlamaForCausalLM(config)
-    # Wider than Llama's 0.02: the embeddings are the output layer too, and the run is too short to grow them.
-    torch.nn.init.normal_(model.get_input_embeddings().weight, std=0.1)
+    start_with_induction(model)
     model.set_attn_implementation(TRAINING_ATTENTION)
     model.generation_config = GenerationConfig(
         bos_token_id=config.bos_token_id,

@@ -1,7 +1,7 @@
 """What happens around every call, in one pass: request id, decoding and validation, errors, telemetry, access log.
 
 A method's handler is wrapped once, when the server is built. gRPC's own interceptors would be asked again for every call, and each layer
-of them costs every message of a stream; here a streamed message costs one more line of bytecode.
+of them costs every message of a stream; here a streamed message costs a comparison and an addition.
 """
 
 import asyncio
@@ -11,7 +11,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import grpc
 import structlog
@@ -39,11 +39,16 @@ from services.core.telemetry import ServerSpan, Telemetry
 from services.core.validation import checked, decoded
 
 Context = grpc.aio.ServicerContext[Any, Any]
-Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"  # generic in its types only
+if TYPE_CHECKING:
+    Handler: TypeAlias = grpc.RpcMethodHandler[Any, Any]
+else:
+    # Generic in its types only.
+    Handler = grpc.RpcMethodHandler
 
 # Version 00 of https://www.w3.org/TR/trace-context/; what follows in later versions is not handed on.
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 _TRACESTATE_CHARS = 512
+_DRAINING = "this server is shutting down: call another replica, or try again"
 
 _log = structlog.get_logger("caravan.access")
 
@@ -87,7 +92,10 @@ class Limits:
     """Most API calls that run at once. None: no limit."""
 
     not_started: str | None = None
-    """Why API calls are refused, as long as they are."""
+    """Why the provider cannot be called yet; API calls are refused meanwhile."""
+
+    draining: bool = False
+    """The server is about to stop: API calls are refused."""
 
 
 @dataclass(slots=True)
@@ -128,8 +136,18 @@ class Calls:
         self._access_log = access_log
         self.active = 0
         """API calls that run now."""
-        self.plumbing: set[asyncio.Task[Any]] = set()
-        """Tasks of the plumbing calls that run now."""
+        self._plumbing: set[asyncio.Task[Any]] = set()
+
+    async def end_plumbing(self, grace: float) -> None:
+        """Ends the calls of health and reflection that run.
+
+        Args:
+            grace: Seconds that they get to end by themselves.
+        """
+        if self._plumbing:
+            await asyncio.wait(set(self._plumbing), timeout=grace)
+        for task in list(self._plumbing):
+            task.cancel(_DRAINING)
 
     def wrap(self, method: Method, handler: Handler) -> Handler:
         """Returns a handler that does around `handler` what this module's docstring says.
@@ -230,7 +248,7 @@ class Calls:
         if method.kind is Kind.PLUMBING:
             task = asyncio.current_task()
             if task is not None:
-                self.plumbing.add(task)
+                self._plumbing.add(task)
         else:
             self.active += 1
             if self._telemetry is not None:
@@ -248,6 +266,8 @@ class Calls:
         if call.method.kind is not Kind.API:
             return
         limits = self._limits
+        if limits.draining:
+            raise UnavailableError(_DRAINING, reason="DRAINING")
         if limits.not_started is not None:
             raise UnavailableError(f"not ready: {limits.not_started}", reason="NOT_READY")
         if limits.max_concurrent is not None and self.active > limits.max_concurrent:
@@ -270,7 +290,7 @@ class Calls:
         if method.kind is Kind.PLUMBING:
             task = asyncio.current_task()
             if task is not None:
-                self.plumbing.discard(task)
+                self._plumbing.discard(task)
             _log_call(_log.debug, call, seconds)
             return
         self.active -= 1
@@ -308,12 +328,15 @@ async def _fail(call: _Call, error: BaseException) -> None:
         return
     if isinstance(error, asyncio.CancelledError):
         task = asyncio.current_task()
-        if task is not None and task.cancelling():
+        ours = error.args == (_DRAINING,)
+        if task is not None and task.cancelling() and not ours:
             call.code = _cancelled_code(call)
             return
-        # Not this call was cancelled but something it waited for. gRPC would leave the caller without an answer.
-        told: CaravanError = CallCancelledError(
-            "the service called off what this call waited for", reason="WORK_CANCELLED"
+        # Not the caller has ended this call: gRPC would leave it without an answer.
+        told: CaravanError = (
+            UnavailableError(_DRAINING, reason="DRAINING")
+            if ours
+            else CallCancelledError("the service called off what this call waited for", reason="WORK_CANCELLED")
         )
     elif isinstance(error, Exception):
         told = status.error_of(error)
@@ -375,6 +398,26 @@ def _as_is(message: Any) -> Any:
     return message
 
 
+class Draining(grpc.GenericRpcHandler):
+    """Refuses, while the server drains, the calls that generic handlers would get. Must come before them."""
+
+    def __init__(self, limits: Limits, calls: Calls) -> None:
+        """Makes the handler.
+
+        Args:
+            limits: Tell whether the server drains.
+            calls: The wrapper of the server's handlers.
+        """
+        self._limits = limits
+        self._calls = calls
+
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> Handler | None:
+        """Returns a handler that refuses the call, or None."""
+        if not self._limits.draining:
+            return None
+        return _refusing(self._calls, handler_call_details.method, UnavailableError(_DRAINING, reason="DRAINING"))
+
+
 class UnknownMethods(grpc.GenericRpcHandler):
     """Answers every method that nobody else does: UNIMPLEMENTED, with ErrorInfo. Must be the last handler of a server."""
 
@@ -389,13 +432,13 @@ class UnknownMethods(grpc.GenericRpcHandler):
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> Handler:
         """Returns a handler that refuses the call."""
         path = handler_call_details.method
-        service, _, name = path.removeprefix("/").partition("/")
+        message = f"this server has no method {path}; reflection lists those it has"
+        return _refusing(self._calls, path, UnimplementedError(message, reason="METHOD_NOT_FOUND"))
 
-        async def refuse(requests: Any, context: Context) -> None:
-            del requests, context
-            raise UnimplementedError(
-                f"this server has no method {path}; reflection lists those it has", reason="METHOD_NOT_FOUND"
-            )
 
-        method = Method(service, name, Kind.PLUMBING)
-        return self._calls.wrap(method, grpc.stream_stream_rpc_method_handler(refuse))
+def _refusing(calls: Calls, path: str, error: CaravanError) -> Handler:
+    async def refuse(_requests: Any, _context: Context) -> None:
+        raise error
+
+    service, _, name = path.removeprefix("/").partition("/")
+    return calls.wrap(Method(service, name, Kind.PLUMBING), grpc.stream_stream_rpc_method_handler(refuse))

@@ -64,7 +64,9 @@ async def fetch(uri: str, limits: FetchLimits, field: str) -> Fetched:
     except (TimeoutError, httpx.TimeoutException) as error:
         raise DeadlineExceededError(f"{field}: the address did not answer within {limits.timeout:g} s") from error
     except (httpx.HTTPError, OSError) as error:
-        raise UnavailableError(f"{field}: the address cannot be reached: {type(error).__name__}", retry_after=5.0) from error
+        raise UnavailableError(
+            f"{field}: the address cannot be reached: {type(error).__name__}", retry_after=5.0
+        ) from error
 
 
 async def _follow(uri: str, limits: FetchLimits, field: str) -> Fetched:
@@ -89,9 +91,11 @@ async def _get(client: httpx.AsyncClient, uri: str, limits: FetchLimits, field: 
     response = await client.send(request, stream=True)
     try:
         if response.is_redirect:
-            return response.headers.get("location", "")
+            return str(response.headers.get("location", ""))
         _check_status(response.status_code, field)
-        return Fetched(await _read(response, limits, field), response.headers.get("content-type", "").split(";")[0].strip())
+        return Fetched(
+            await _read(response, limits, field), response.headers.get("content-type", "").split(";")[0].strip()
+        )
     finally:
         await response.aclose()
 

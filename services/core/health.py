@@ -10,7 +10,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from services.core.errors import NotFoundError
 from services.core.readiness import Readiness
 
-SERVICE = "grpc.health.v1.Health"
+HEALTH_SERVICE = "grpc.health.v1.Health"
 
 # The types that come with grpcio-health-checking lag behind it.
 _health: Any = health_pb2

@@ -164,6 +164,7 @@ class ProviderServicer(providers_pb2_grpc.ProviderServiceServicer):
         self._new_instance_id = new_instance_id
         self._instance_id = new_instance_id()
         self._slots: dict[ResourceKey, _Slot] = {}
+        self._changes: set[asyncio.Task[Any]] = set()
         provider.on_forget_loaded(self._forget)
 
     async def DescribeProvider(
@@ -221,7 +222,11 @@ class ProviderServicer(providers_pb2_grpc.ProviderServiceServicer):
                 if not slot.users and slot.resource is None and self._slots.get(key) is slot:
                     del self._slots[key]
 
-        return await asyncio.shield(asyncio.create_task(run()))
+        task = asyncio.create_task(run())
+        # asyncio keeps no reference to tasks.
+        self._changes.add(task)
+        task.add_done_callback(self._changes.discard)
+        return await asyncio.shield(task)
 
     async def _load(self, key: ResourceKey, slot: _Slot, resource: providers_pb2.Resource) -> providers_pb2.Resource:
         if not self._provider.readiness.ready:

@@ -1,10 +1,13 @@
 """One way to start, serve, drain and stop a service."""
 
 import asyncio
+import contextlib
 import inspect
 import json
+import os
 import signal
 import sys
+import threading
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -18,22 +21,27 @@ from grpc_reflection.v1alpha._async import ReflectionServicer
 
 from caravan.providers.v1 import providers_pb2_grpc
 from services.core import validation
-from services.core.calls import Calls, Handler, Kind, Limits, Method, UnknownMethods
+from services.core.calls import Calls, Draining, Handler, Kind, Limits, Method, UnknownMethods
+from services.core.credentials import server_credentials
 from services.core.errors import CaravanError, FailedPreconditionError
-from services.core.health import HealthServicer
+from services.core.health import HEALTH_SERVICE, HealthServicer
 from services.core.logs import configure_logs
 from services.core.provider import Provider, ProviderServicer
 from services.core.readiness import STARTING, Readiness
-from services.core.settings import ServiceSettings, TlsSettings, parse_settings
+from services.core.settings import ServiceSettings, parse_settings
 from services.core.telemetry import Telemetry
 
 __all__ = ["Binding", "ServiceServer", "parse_settings", "run"]
 
-HEALTH_SERVICE = "grpc.health.v1.Health"
 PROVIDER_SERVICE = "caravan.providers.v1.ProviderService"
 # Seconds that calls which were told to end get before the server goes on without them.
 _STOP_SECONDS = 5.0
+# Seconds during which calls are refused in so many words, before gRPC's own shutdown refuses them.
+_REFUSING_SECONDS = 0.25
+# Seconds that watches of health get to end by themselves.
 _PLUMBING_SECONDS = 0.25
+# Seconds that threads get to end when everything else has.
+_EXIT_SECONDS = 3.0
 
 _log = structlog.get_logger(__name__)
 
@@ -68,6 +76,8 @@ class ServiceServer:
         generic_handlers: Sequence[grpc.GenericRpcHandler] = (),
         interceptors: Sequence[grpc.aio.ServerInterceptor] = (),
         telemetry: Telemetry | None = None,
+        health: HealthServicer | None = None,
+        also_reflected: Sequence[str] = (),
     ) -> None:
         """Makes the server; nothing happens before `start`.
 
@@ -79,6 +89,8 @@ class ServiceServer:
             generic_handlers: Asked for methods that the bindings do not have.
             interceptors: gRPC's own interceptors, for calls of every kind. Each costs every call; mind the streams.
             telemetry: Traces and metrics. None: as the settings say.
+            health: Answers for more than this process. None: health shows the readiness.
+            also_reflected: Full names of services that reflection describes although others answer them; their stubs must be imported.
         """
         self.settings = settings
         self.provider = provider
@@ -96,10 +108,12 @@ class ServiceServer:
         )
         self._calls = Calls(self._limits, self.telemetry, access_log=settings.access_log)
         self.telemetry.observe_active(lambda: self._calls.active)
-        self._health: HealthServicer | None = None
+        self._health = health
+        self._also_reflected = tuple(also_reflected)
         self._server: grpc.aio.Server | None = None
         self._starting: asyncio.Task[None] | None = None
         self._stopping: asyncio.Task[None] | None = None
+        self._at_once = asyncio.Event()
         self._stopped = asyncio.Event()
 
     @property
@@ -149,6 +163,7 @@ class ServiceServer:
 
     async def stop(self) -> None:
         """Stops now: running calls are cancelled. Also cuts short a `drain` that is under way."""
+        self._at_once.set()
         if self._stopping is not None and self._server is not None:
             await self._server.stop(None)
         await self._stop(None)
@@ -185,15 +200,16 @@ class ServiceServer:
             kind = Kind.PROVIDER if binding.name == PROVIDER_SERVICE else Kind.API
             names += self._add(server, binding, kind)
         always = [PROVIDER_SERVICE] if PROVIDER_SERVICE in names else []
-        self._health = HealthServicer(
-            self._readiness, ready_services=[name for name in names if name not in always], always=always
-        )
+        if self._health is None:
+            ready = [name for name in names if name not in always]
+            self._health = HealthServicer(self._readiness, ready_services=ready, always=always)
         add_health = health_pb2_grpc.add_HealthServicer_to_server
         names += self._add(server, Binding(HEALTH_SERVICE, add_health, self._health), Kind.PLUMBING)
-        servicer = ReflectionServicer((*names, reflection.SERVICE_NAME))
+        servicer = ReflectionServicer({*names, *self._also_reflected, reflection.SERVICE_NAME})
         add_reflection = reflection_pb2_grpc.add_ServerReflectionServicer_to_server
         self._add(server, Binding(reflection.SERVICE_NAME, add_reflection, servicer), Kind.PLUMBING)
-        server.add_generic_rpc_handlers((*self._generic_handlers, UnknownMethods(self._calls)))
+        generic = [Draining(self._limits, self._calls), *self._generic_handlers] if self._generic_handlers else []
+        server.add_generic_rpc_handlers((*generic, UnknownMethods(self._calls)))
         return server
 
     def _add(self, server: grpc.aio.Server, binding: Binding, kind: Kind) -> list[str]:
@@ -218,7 +234,7 @@ class ServiceServer:
             if settings.tls is None:
                 port = server.add_insecure_port(settings.listen)
             else:
-                port = server.add_secure_port(settings.listen, _credentials(settings.tls))
+                port = server.add_secure_port(settings.listen, server_credentials(settings.tls))
         except (RuntimeError, OSError) as error:
             message = (
                 f"cannot listen on {settings.listen}: is the port taken, or the address not this machine's? ({error})"
@@ -246,8 +262,7 @@ class ServiceServer:
         try:
             if self._health is not None:
                 self._health.drain()
-            if delay:
-                await asyncio.sleep(delay)
+            await self._pause(delay)
             if self._server is not None:
                 await self._finish_calls(self._server, grace)
             await self._stop_provider()
@@ -255,13 +270,21 @@ class ServiceServer:
         finally:
             self._stopped.set()
 
+    async def _pause(self, seconds: float) -> None:
+        """Waits, unless the server is to stop at once."""
+        if seconds:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._at_once.wait(), seconds)
+
     async def _finish_calls(self, server: grpc.aio.Server, grace: float | None) -> None:
+        self._limits.draining = True
+        if grace:
+            # gRPC answers CANCELLED, which nobody retries, to calls that arrive just when it stops: turn clients away before that.
+            await self._pause(min(grace, _REFUSING_SECONDS))
         stopping = asyncio.create_task(server.stop(grace))
-        if grace and self._calls.plumbing:
+        if grace:
             # Watches of health end by themselves; an idle reflection stream would hold the server for the whole grace.
-            await asyncio.wait(set(self._calls.plumbing), timeout=min(grace, _PLUMBING_SECONDS))
-            for task in list(self._calls.plumbing):
-                task.cancel()
+            await self._calls.end_plumbing(min(grace, _PLUMBING_SECONDS))
         await asyncio.wait((stopping,), timeout=(grace or 0.0) + _STOP_SECONDS)
         if not stopping.done():
             _log.warning("calls_do_not_end", active=self.active_calls)
@@ -296,7 +319,12 @@ def run(app_factory: AppFactory[S], settings: S) -> int:
     """
     configure_logs(settings.log_level, settings.log_format)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(_serve(app_factory, settings))
+        code = runner.run(_serve(app_factory, settings))
+        # Work in a thread that nobody can call off, for instance the loading of a model, must not keep the process.
+        last = threading.Timer(_EXIT_SECONDS, os._exit, (code,))
+        last.daemon = True
+        last.start()
+    return code
 
 
 async def _serve(app_factory: AppFactory[S], settings: S) -> int:
@@ -316,7 +344,7 @@ async def _serve(app_factory: AppFactory[S], settings: S) -> int:
             await signals.first
         ready.cancel()
     except CaravanError as error:
-        _log.error("cannot_start", message=error.message, reason=error.reason, **error.metadata)
+        _log.error("cannot_start", message=error.message, reason=error.reason, metadata=error.metadata)
         return await _give_up(server)
     except Exception:  # noqa: BLE001 - the outermost edge of the process
         _log.exception("cannot_start")
@@ -387,13 +415,6 @@ def _options(settings: ServiceSettings) -> list[tuple[str, Any]]:
         # Clients may ping an idle connection this often; gRPC's default, five minutes, makes it drop Caravan's own.
         ("grpc.http2.min_recv_ping_interval_without_data_ms", 5_000),
     ]
-
-
-def _credentials(tls: TlsSettings) -> grpc.ServerCredentials:
-    pair = (tls.key.read_bytes(), tls.cert.read_bytes())
-    if tls.client_ca is None:
-        return grpc.ssl_server_credentials([pair])
-    return grpc.ssl_server_credentials([pair], root_certificates=tls.client_ca.read_bytes(), require_client_auth=True)
 
 
 def _service_name(bindings: Sequence[Binding]) -> str:

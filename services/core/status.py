@@ -7,7 +7,7 @@ import grpc
 import structlog
 from google.protobuf import any_pb2, duration_pb2
 from google.protobuf.message import DecodeError, Message
-from google.rpc import error_details_pb2, status_pb2  # type: ignore[import-untyped]
+from google.rpc import error_details_pb2, status_pb2
 
 from services.core.context import current_request
 from services.core.errors import (

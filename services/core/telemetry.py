@@ -17,7 +17,7 @@ from opentelemetry import metrics, trace
 from opentelemetry.trace import SpanKind, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from services.core.context import TRACEPARENT, TRACESTATE
+from services.core.errors import FailedPreconditionError
 from services.core.propagation import client_interceptors
 from services.core.settings import ServiceSettings, split_address
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.metrics.export import MetricReader
     from opentelemetry.sdk.trace import TracerProvider
 
-__all__ = ["ServerSpan", "Telemetry", "client_interceptors", "trace_headers"]
+__all__ = ["ServerSpan", "Telemetry", "client_interceptors"]
 
 SCOPE = "caravan"
 FLUSH_SECONDS = 3.0
@@ -102,7 +102,9 @@ class Telemetry:
                 "service.instance.id": settings.provider_id,
             }
         )
-        meter_provider = MeterProvider(resource=resource, metric_readers=list(_metric_readers(settings)))
+        meter_provider = MeterProvider(
+            resource=resource, metric_readers=list(_metric_readers(settings)), shutdown_on_exit=False
+        )
         return cls(_tracer_provider(settings, resource), meter_provider)
 
     def install(self) -> None:
@@ -189,11 +191,6 @@ class Telemetry:
             return
 
 
-def trace_headers(metadata: Iterable[tuple[str, str | bytes]]) -> dict[str, str]:
-    """Returns the W3C trace context among a call's metadata, for a process that does not trace but hands it on."""
-    return {key: value for key, value in metadata if key in (TRACEPARENT, TRACESTATE) and isinstance(value, str)}
-
-
 def _tracer_provider(settings: ServiceSettings, resource: Any) -> "TracerProvider | None":
     if settings.otlp_endpoint is None:
         return None
@@ -224,8 +221,13 @@ def _metric_readers(settings: ServiceSettings) -> Iterable["MetricReader"]:
 
         host = "127.0.0.1" if settings.listen.startswith("unix:") else split_address(settings.listen)[0]
         # The registry is prometheus-client's own, so engines that export there are shown too.
-        start_http_server(settings.prometheus_port, addr=host)
-        yield PrometheusMetricReader()
+        reader = PrometheusMetricReader()
+        try:
+            start_http_server(settings.prometheus_port, addr=host)
+        except OSError as error:
+            message = f"cannot serve /metrics on {host}:{settings.prometheus_port}: {error}"
+            raise FailedPreconditionError(message, reason="CANNOT_LISTEN") from error
+        yield reader
 
 
 def _version() -> str:

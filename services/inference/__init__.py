@@ -1,0 +1,1 @@
+"""The inference service: text generation and embeddings."""

@@ -26,18 +26,18 @@ def make_provider(settings: InferenceSettings) -> InferenceProvider:
     config = settings.provider
     match config.type:
         case "inline::vllm":
-            from services.inference.providers.vllm.environment import prepare  # noqa: PLC0415
+            from services.inference.providers.vllm.environment import prepare
 
             prepare()
-            from services.inference.providers.vllm.provider import VllmProvider  # noqa: PLC0415
+            from services.inference.providers.vllm.provider import VllmProvider
 
             return VllmProvider(settings.provider_id, config, otlp_endpoint=settings.otlp_endpoint)
         case "remote::openai":
-            from services.inference.providers.remote_openai.provider import RemoteOpenAIProvider  # noqa: PLC0415
+            from services.inference.providers.remote_openai.provider import RemoteOpenAIProvider
 
             return RemoteOpenAIProvider(settings.provider_id, config)
         case "inline::sentence-transformers":
-            from services.inference.providers.sentence_transformers.provider import (  # noqa: PLC0415
+            from services.inference.providers.sentence_transformers.provider import (
                 SentenceTransformersProvider,
             )
 

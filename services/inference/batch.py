@@ -2,7 +2,9 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
+
+from google.protobuf.message import Message
 
 from caravan.inference.v1 import inference_pb2
 from services.core.errors import FieldViolation, InvalidArgumentError
@@ -16,7 +18,7 @@ SHARED_CHAT_FIELDS = (*SHARED_COMPLETION_FIELDS, "tool_config")
 
 def split_completions(batch: inference_pb2.BatchCompletionRequest) -> list[inference_pb2.CompletionRequest]:
     """Returns the single request for each text of the batch."""
-    shared = {name: getattr(batch, name) for name in SHARED_COMPLETION_FIELDS if batch.HasField(name)}
+    shared = _set_fields(batch, SHARED_COMPLETION_FIELDS)
     return [
         inference_pb2.CompletionRequest(model_id=batch.model_id, content=content, **shared)
         for content in batch.content_batch
@@ -25,7 +27,7 @@ def split_completions(batch: inference_pb2.BatchCompletionRequest) -> list[infer
 
 def split_chats(batch: inference_pb2.BatchChatCompletionRequest) -> list[inference_pb2.ChatCompletionRequest]:
     """Returns the single request for each conversation of the batch."""
-    shared = {name: getattr(batch, name) for name in SHARED_CHAT_FIELDS if batch.HasField(name)}
+    shared = _set_fields(batch, SHARED_CHAT_FIELDS)
     return [
         inference_pb2.ChatCompletionRequest(
             model_id=batch.model_id, messages=conversation.messages, tools=batch.tools, **shared
@@ -35,7 +37,12 @@ def split_chats(batch: inference_pb2.BatchChatCompletionRequest) -> list[inferen
 
 
 async def run_all(
-    call: Callable[[RequestT], Awaitable[AnswerT]], requests: Sequence[RequestT], *, at_once: int, member: str, path: str
+    call: Callable[[RequestT], Awaitable[AnswerT]],
+    requests: Sequence[RequestT],
+    *,
+    at_once: int,
+    member: str,
+    path: str,
 ) -> list[AnswerT]:
     """Runs the single calls of a batch. The first failure cancels the others and is raised.
 
@@ -67,6 +74,10 @@ async def run_all(
     finally:
         for task in tasks:
             task.cancel()
+
+
+def _set_fields(message: Message, names: Sequence[str]) -> dict[str, Any]:
+    return {name: getattr(message, name) for name in names if message.HasField(name)}
 
 
 def _relocated(error: InvalidArgumentError, member: str, path: str) -> InvalidArgumentError:

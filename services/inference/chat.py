@@ -2,11 +2,13 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from caravan.inference.v1 import inference_pb2
 from caravan.types.v1 import types_pb2
 from services.inference.generation import Piece
+
+ChatEvent: TypeAlias = inference_pb2.StreamChatCompletionResponse
 
 EMPTY_TEXT = types_pb2.ContentDelta(text="")
 
@@ -47,36 +49,30 @@ class ChatStream:
     _has_calls: bool = False
     _waiting_logprobs: list[types_pb2.TokenLogProbs] = field(default_factory=list)
 
-    def start(self) -> inference_pb2.StreamChatCompletionResponse:
+    def start(self) -> ChatEvent:
         """The first event."""
-        return inference_pb2.StreamChatCompletionResponse(start={"delta": EMPTY_TEXT})
+        return ChatEvent(start=ChatEvent.Start(delta=EMPTY_TEXT))
 
-    def events(self, piece: Piece) -> Iterator[inference_pb2.StreamChatCompletionResponse]:
+    def events(self, piece: Piece) -> Iterator[ChatEvent]:
         """The events of one piece; the last piece's end with the complete event."""
         self._waiting_logprobs += piece.logprobs
         yield from self._progress(self.decoder.feed(piece))
         if piece.finished:
             yield from self._progress(self.decoder.finish(piece.stop_reason))
-            yield inference_pb2.StreamChatCompletionResponse(
-                complete={
-                    "delta": EMPTY_TEXT,
-                    "logprobs": self._take_logprobs(),
-                    "stop_reason": final_stop_reason(piece.stop_reason, has_calls=self._has_calls),
-                    "metrics": piece.metrics,
-                }
+            yield ChatEvent(
+                complete=ChatEvent.Complete(
+                    delta=EMPTY_TEXT,
+                    logprobs=self._take_logprobs(),
+                    stop_reason=final_stop_reason(piece.stop_reason, has_calls=self._has_calls),
+                    metrics=piece.metrics,
+                )
             )
 
-    def _progress(
-        self, deltas: Sequence[types_pb2.ContentDelta]
-    ) -> Iterator[inference_pb2.StreamChatCompletionResponse]:
+    def _progress(self, deltas: Sequence[types_pb2.ContentDelta]) -> Iterator[ChatEvent]:
         for delta in deltas:
             if delta.tool_call.parse_status == types_pb2.TOOL_CALL_PARSE_STATUS_SUCCEEDED:
                 self._has_calls = True
-            response = inference_pb2.StreamChatCompletionResponse()
-            response.progress.delta.CopyFrom(delta)
-            if self._waiting_logprobs:
-                response.progress.logprobs.extend(self._take_logprobs())
-            yield response
+            yield ChatEvent(progress=ChatEvent.Progress(delta=delta, logprobs=self._take_logprobs()))
 
     def _take_logprobs(self) -> list[types_pb2.TokenLogProbs]:
         taken, self._waiting_logprobs = self._waiting_logprobs, []

@@ -19,10 +19,9 @@ AT_ONCE = 8
 def images_of(messages: Sequence[types_pb2.Message]) -> Iterator[tuple[str, types_pb2.Image]]:
     """The images of a conversation in reading order, each with the path of its field."""
     for index, message in enumerate(messages):
-        role = message.WhichOneof("role")
-        said = getattr(message, role)
+        role = message.WhichOneof("role") or ""
         for part in ("content", "context") if role == "user" else ("content",):
-            for place, item in enumerate(getattr(said, part).items):
+            for place, item in enumerate(getattr(getattr(message, role), part).items):
                 if item.HasField("image"):
                     yield f"messages[{index}].{role}.{part}.items[{place}].image", item.image
 
@@ -74,7 +73,9 @@ def decode(data: bytes, field: str) -> Image.Image:
     try:
         image = Image.open(io.BytesIO(data), formats=FORMATS)
         if image.width * image.height > MOST_PIXELS:
-            raise InvalidArgumentError.of(field, f"has {image.width} x {image.height} pixels; at most {MOST_PIXELS} are taken")
+            raise InvalidArgumentError.of(
+                field, f"has {image.width} x {image.height} pixels; at most {MOST_PIXELS} are taken"
+            )
         return image.convert("RGB")
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise InvalidArgumentError.of(field, "is no PNG, JPEG, WebP or GIF image, or is damaged") from error

@@ -89,4 +89,3 @@ class ModelTable:
                 reason="WRONG_MODEL_TYPE",
             )
         return model
-

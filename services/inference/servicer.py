@@ -1,12 +1,17 @@
 """The gRPC edge of the inference service."""
 
+import time
 from collections.abc import AsyncIterator
+from typing import Any, TypeAlias
 
 import grpc
 
 from caravan.inference.v1 import inference_pb2, inference_pb2_grpc
 from services.inference.batch import run_all, split_chats, split_completions
 from services.inference.ports import InferenceProvider
+from services.inference.telemetry import CallMetrics
+
+Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 
 
 class InferenceServicer(inference_pb2_grpc.InferenceServiceServicer):
@@ -21,33 +26,40 @@ class InferenceServicer(inference_pb2_grpc.InferenceServiceServicer):
         """
         self._provider = provider
         self._batch_concurrency = batch_concurrency
+        self._metrics = CallMetrics()
 
     async def Completion(
-        self, request: inference_pb2.CompletionRequest, context: grpc.aio.ServicerContext
+        self, request: inference_pb2.CompletionRequest, context: Context
     ) -> inference_pb2.CompletionResponse:
         """Continues a text."""
-        return await self._provider.completion(request)
+        started = time.monotonic()
+        response = await self._provider.completion(request)
+        self._metrics.finished(request.model_id, started, response.metrics)
+        return response
 
     def StreamCompletion(
-        self, request: inference_pb2.StreamCompletionRequest, context: grpc.aio.ServicerContext
+        self, request: inference_pb2.StreamCompletionRequest, context: Context
     ) -> AsyncIterator[inference_pb2.StreamCompletionResponse]:
         """Continues a text and streams it."""
-        return self._provider.stream_completion(request)
+        return self._metrics.watch(request.model_id, self._provider.stream_completion(request))
 
     async def ChatCompletion(
-        self, request: inference_pb2.ChatCompletionRequest, context: grpc.aio.ServicerContext
+        self, request: inference_pb2.ChatCompletionRequest, context: Context
     ) -> inference_pb2.ChatCompletionResponse:
         """Answers a conversation."""
-        return await self._provider.chat_completion(request)
+        started = time.monotonic()
+        response = await self._provider.chat_completion(request)
+        self._metrics.finished(request.model_id, started, response.metrics)
+        return response
 
     def StreamChatCompletion(
-        self, request: inference_pb2.StreamChatCompletionRequest, context: grpc.aio.ServicerContext
+        self, request: inference_pb2.StreamChatCompletionRequest, context: Context
     ) -> AsyncIterator[inference_pb2.StreamChatCompletionResponse]:
         """Answers a conversation and streams the answer."""
-        return self._provider.stream_chat_completion(request)
+        return self._metrics.watch(request.model_id, self._provider.stream_chat_completion(request))
 
     async def BatchCompletion(
-        self, request: inference_pb2.BatchCompletionRequest, context: grpc.aio.ServicerContext
+        self, request: inference_pb2.BatchCompletionRequest, context: Context
     ) -> inference_pb2.BatchCompletionResponse:
         """Continues several texts."""
         answers = await run_all(
@@ -60,7 +72,7 @@ class InferenceServicer(inference_pb2_grpc.InferenceServiceServicer):
         return inference_pb2.BatchCompletionResponse(batch=answers)
 
     async def BatchChatCompletion(
-        self, request: inference_pb2.BatchChatCompletionRequest, context: grpc.aio.ServicerContext
+        self, request: inference_pb2.BatchChatCompletionRequest, context: Context
     ) -> inference_pb2.BatchChatCompletionResponse:
         """Answers several conversations."""
         answers = await run_all(
@@ -73,7 +85,10 @@ class InferenceServicer(inference_pb2_grpc.InferenceServiceServicer):
         return inference_pb2.BatchChatCompletionResponse(batch=answers)
 
     async def Embeddings(
-        self, request: inference_pb2.EmbeddingsRequest, context: grpc.aio.ServicerContext
+        self, request: inference_pb2.EmbeddingsRequest, context: Context
     ) -> inference_pb2.EmbeddingsResponse:
         """Turns contents into vectors."""
-        return await self._provider.embeddings(request)
+        started = time.monotonic()
+        response = await self._provider.embeddings(request)
+        self._metrics.finished(request.model_id, started, response.metrics)
+        return response

@@ -4,7 +4,8 @@ import ast
 import sys
 import tomllib
 from collections.abc import Iterator
-from importlib.metadata import packages_distributions
+from functools import cache
+from importlib.metadata import files, packages_distributions
 from pathlib import Path
 
 import pytest
@@ -38,7 +39,22 @@ def ours(path: Path) -> Iterator[str]:
 
 
 def foreign(path: Path) -> set[str]:
-    return {name.split(".")[0] for name in imports(path)} - OURS - set(sys.stdlib_module_names)
+    """Full names of the third-party modules a file imports."""
+    known = OURS | set(sys.stdlib_module_names)
+    return {name for name in imports(path) if name.split(".")[0] not in known}
+
+
+packages = cache(packages_distributions)
+
+
+@cache
+def providers(module: str) -> frozenset[str]:
+    """Distributions that a module may come from; a namespace such as `opentelemetry` is shared by many."""
+    names = set(packages().get(module.split(".", 1)[0], [module]))
+    if len(names) > 1:
+        folder = module.replace(".", "/")
+        names = {name for name in names if any(str(file).startswith(folder) for file in files(name) or [])}
+    return frozenset(map(canonicalize_name, names))
 
 
 def services() -> list[str]:
@@ -73,13 +89,12 @@ def test_a_service_imports_only_itself_and_the_core(service: str):
 def test_the_base_packages_import_only_what_they_declare():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     declared = {canonicalize_name(Requirement(line).name) for line in project["dependencies"]}
-    distributions = packages_distributions()
     wrong = {
         (str(path.relative_to(ROOT)), module)
         for folder in BASE
         for path in sources(folder)
         for module in foreign(path)
-        if declared.isdisjoint(canonicalize_name(name) for name in distributions.get(module, [module]))
+        if declared.isdisjoint(providers(module))
     }
     assert wrong == set()
 
@@ -87,12 +102,11 @@ def test_the_base_packages_import_only_what_they_declare():
 def test_everything_else_imports_only_what_the_lock_holds():
     lines = (ROOT / "requirements/cpu.lock").read_text().splitlines()
     locked = {canonicalize_name(line.split("==")[0]) for line in lines if not line.startswith("#")}
-    distributions = packages_distributions()
     wrong = {
         (str(path.relative_to(ROOT)), module)
         for folder in ("services", "models", "tests", "tools", "benchmarks")
         for path in sources(folder)
         for module in foreign(path)
-        if locked.isdisjoint(canonicalize_name(name) for name in distributions.get(module, [module]))
+        if locked.isdisjoint(providers(module))
     }
     assert wrong == set()

@@ -11,9 +11,8 @@ from tests.caravan.loopback import Gateway
 
 @pytest.fixture
 def gateway() -> Iterator[Gateway]:
-    server = Gateway()
-    yield server
-    server.stop()
+    with Gateway() as server:
+        yield server
 
 
 class Driver:

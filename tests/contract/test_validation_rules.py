@@ -28,8 +28,6 @@ GIVEN_BACK = {"caravan.agents.v1.Turn", "caravan.providers.v1.Resource"}
 UNBOUNDED = {
     "caravan.types.v1.InterleavedContentItem.text",
     "caravan.types.v1.Image.data",
-    "caravan.types.v1.ToolConfig.tool_name",
-    "caravan.registry.v1.RegisterShieldRequest.always_on_model_ids",
 }
 
 # Enough of each request to be valid.
@@ -150,7 +148,6 @@ INVALID: list[tuple[type[Message], dict[str, Any], str]] = [
     (safety_pb2.RunShieldsRequest, {"options": {"other": {}}}, ""),
     (safety_pb2.RunShieldsRequest, {"on_violation_action": 9}, "on_violation_action"),
     (memory_pb2.InsertDocumentsRequest, {"documents": []}, "documents"),
-    (memory_pb2.InsertDocumentsRequest, {"documents": [{"document_id": "1", "content": CONTENT}] * 2}, "documents"),
     (memory_pb2.InsertDocumentsRequest, {"documents": [{"document_id": "1"}]}, "documents[0]"),
     (memory_pb2.InsertDocumentsRequest, {"ttl_seconds": 0}, "ttl_seconds"),
     (memory_pb2.BulkInsertDocumentsRequest, {"part": {"head": {}}}, "part.head.document_id"),

@@ -1,5 +1,6 @@
 """From a prompt's pieces to token ids."""
 
+from collections.abc import Hashable
 from functools import lru_cache
 from typing import Protocol
 
@@ -13,7 +14,7 @@ _STAND_INS = {END_OF_MESSAGE: END_OF_TURN}
 _ROLES = frozenset({"system", "user", "assistant", "ipython"})
 
 
-class FastTokenizer(Protocol):
+class FastTokenizer(Hashable, Protocol):
     """What is needed of a Hugging Face tokenizer: the Rust tokenizer in it."""
 
     @property

@@ -106,7 +106,10 @@ def _render_system(prompt: PromptBuilder, head: str, parts: Sequence[Items]) -> 
 def _filled(system: Sequence[Items], definitions: str) -> list[Items]:
     """The caller's template with the definitions in place. What is put in is not read as a template again."""
     return [
-        [item if item.HasField("image") else _item(_PLACEHOLDER.sub(lambda _: definitions, item.text)) for item in items]
+        [
+            item if item.HasField("image") else _item(_PLACEHOLDER.sub(lambda _: definitions, item.text))
+            for item in items
+        ]
         for items in _separated(system)
     ]
 

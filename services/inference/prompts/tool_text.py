@@ -75,9 +75,7 @@ def dates(today: date) -> str:
     return f"Cutting Knowledge Date: December 2023\nToday Date: {today:%d %B %Y}\n"
 
 
-def instructions(
-    tools: Sequence[types_pb2.ToolDefinition], tool_format: types_pb2.ToolPromptFormat.ValueType
-) -> str:
+def instructions(tools: Sequence[types_pb2.ToolDefinition], tool_format: types_pb2.ToolPromptFormat.ValueType) -> str:
     """The whole text that offers custom tools: how to call them, and their definitions.
 
     Args:

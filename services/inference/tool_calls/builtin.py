@@ -19,6 +19,14 @@ BUILTIN_TOOLS = frozenset({*QUERY_TOOLS, CODE_INTERPRETER})
 PYTHON_TAG = "<|python_tag|>"
 """Token in front of a built-in tool's call."""
 
+DESCRIPTIONS = {
+    "brave_search": "Searches the web.",
+    "wolfram_alpha": "Answers questions of mathematics, science and facts by computing.",
+    "photogen": "Makes an image from a description.",
+    CODE_INTERPRETER: "Runs Python code and returns what it prints.",
+}
+"""What the tools do, for models that do not know them by name."""
+
 _SOLE_PARAMETER = {
     CODE_INTERPRETER: types_pb2.ToolParamDefinition(param_type="string", description="Python code to run"),
     **dict.fromkeys(QUERY_TOOLS, types_pb2.ToolParamDefinition(param_type="string", description="What to ask for")),

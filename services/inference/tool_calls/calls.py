@@ -52,5 +52,7 @@ def arguments_of(call: types_pb2.ToolCall) -> JsonObject:
 
 def _wrong_arguments(call: types_pb2.ToolCall, description: str) -> InvalidArgumentError:
     return InvalidArgumentError.of(
-        "arguments_json", f"{description}, in the call {call.call_id!r} of {call.tool_name!r}", reason="BAD_TOOL_ARGUMENTS"
+        "arguments_json",
+        f"{description}, in the call {call.call_id!r} of {call.tool_name!r}",
+        reason="BAD_TOOL_ARGUMENTS",
     )

@@ -98,9 +98,7 @@ def _constraint(tag: _Format) -> Constraint:
     return Constraint("structural_tag", json.dumps({"type": "structural_tag", "format": tag}, ensure_ascii=False))
 
 
-def _any_call(
-    tools: Sequence[types_pb2.ToolDefinition], tool_format: types_pb2.ToolPromptFormat.ValueType
-) -> _Format:
+def _any_call(tools: Sequence[types_pb2.ToolDefinition], tool_format: types_pb2.ToolPromptFormat.ValueType) -> _Format:
     if tool_format != types_pb2.TOOL_PROMPT_FORMAT_PYTHON_LIST:
         return _one_of([_call(tool, tool_format) for tool in tools])
     listed = [tool for tool in tools if not _has_own_syntax(tool)]
@@ -128,8 +126,11 @@ def _call(tool: types_pb2.ToolDefinition, tool_format: types_pb2.ToolPromptForma
 
 
 def _has_own_syntax(tool: types_pb2.ToolDefinition) -> bool:
-    """Whether a tool is called as `name.call(query="...")`. Bare code cannot be told from text without `<|python_tag|>`, which a
-    constraint on text cannot demand; the code interpreter is called like a custom tool then."""
+    """Whether a tool is called as `name.call(query="...")`.
+
+    The code interpreter is not: bare code cannot be told from text without `<|python_tag|>`, which a constraint on text cannot demand.
+    Where it must be called, it is called like a custom tool.
+    """
     return tool.tool_name in builtin.QUERY_TOOLS and set(tool.parameters) <= {"query"}
 
 

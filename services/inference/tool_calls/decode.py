@@ -120,6 +120,8 @@ class StreamDecoder:
         Returns:
             What is certain now; often nothing or one delta.
         """
+        if self._is_surely_text(delta):
+            return [types_pb2.ContentDelta(text=delta)]
         text, position = self._held + delta, 0
         self._held = ""
         while position < len(text):
@@ -151,6 +153,11 @@ class StreamDecoder:
         else:
             self._finish_call(held)
         return self._events.take()
+
+    def _is_surely_text(self, delta: str) -> bool:
+        """Knows most pieces of most answers at a glance: the middle of a line, with nothing in it that a call could begin with."""
+        in_line = self._step == self._text and not self._at_line_start and not self._held
+        return in_line and bool(delta) and "<" not in delta and "\n" not in delta
 
     # Text ------------------------------------------------------------------------------------------------------------
 

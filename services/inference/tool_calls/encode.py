@@ -14,6 +14,8 @@ from services.inference.tool_calls.calls import arguments_of
 from services.inference.tool_calls.json_values import JsonValue
 from services.inference.tool_calls.schema import NAME_PATTERN
 
+_NAME = re.compile(NAME_PATTERN)
+
 
 def encode(calls: Sequence[types_pb2.ToolCall], tool_format: types_pb2.ToolPromptFormat.ValueType) -> str:
     """The text of calls, as `decode` reads it.
@@ -25,9 +27,7 @@ def encode(calls: Sequence[types_pb2.ToolCall], tool_format: types_pb2.ToolPromp
     Raises:
         InvalidArgumentError: The arguments of a call are not a JSON object.
     """
-    return "".join(
-        (builtin.PYTHON_TAG if tagged else "") + text for tagged, text in encode_groups(calls, tool_format)
-    )
+    return "".join((builtin.PYTHON_TAG if tagged else "") + text for tagged, text in encode_groups(calls, tool_format))
 
 
 def encode_groups(
@@ -104,6 +104,3 @@ def _python_argument(name: str, value: JsonValue) -> str:
     """`name=value`; what can be no parameter's name goes into a dict."""
     literal = python_literal(value)
     return f"{name}={literal}" if _NAME.fullmatch(name) else f"**{{{json_values.dumps(name)}: {literal}}}"
-
-
-_NAME = re.compile(NAME_PATTERN)

@@ -23,7 +23,7 @@ class EventWriter:
         self._flush()
         self._in_call = True
         self._raw.clear()
-        self._status(types_pb2.TOOL_CALL_PARSE_STATUS_STARTED, text="")
+        self._fragment(types_pb2.TOOL_CALL_PARSE_STATUS_STARTED, "")
 
     def progress(self, text: str) -> None:
         """Writes raw text of the call."""
@@ -35,13 +35,13 @@ class EventWriter:
         """Ends the call well."""
         self._flush()
         self._in_call = False
-        self._status(types_pb2.TOOL_CALL_PARSE_STATUS_SUCCEEDED, tool_call=call)
+        self._append(types_pb2.ToolCallDelta(tool_call=call, parse_status=types_pb2.TOOL_CALL_PARSE_STATUS_SUCCEEDED))
 
     def fail(self) -> None:
         """Ends the call with its raw text."""
         self._flush()
         self._in_call = False
-        self._status(types_pb2.TOOL_CALL_PARSE_STATUS_FAILED, text="".join(self._raw))
+        self._fragment(types_pb2.TOOL_CALL_PARSE_STATUS_FAILED, "".join(self._raw))
 
     def take(self) -> list[types_pb2.ContentDelta]:
         """Hands over what was written since the last time."""
@@ -55,16 +55,12 @@ class EventWriter:
         text = "".join(self._pieces)
         self._pieces.clear()
         if self._in_call:
-            self._status(types_pb2.TOOL_CALL_PARSE_STATUS_IN_PROGRESS, text=text)
+            self._fragment(types_pb2.TOOL_CALL_PARSE_STATUS_IN_PROGRESS, text)
         else:
             self._deltas.append(types_pb2.ContentDelta(text=text))
 
-    def _status(
-        self,
-        status: types_pb2.ToolCallParseStatus.ValueType,
-        *,
-        text: str | None = None,
-        tool_call: types_pb2.ToolCall | None = None,
-    ) -> None:
-        delta = types_pb2.ToolCallDelta(text=text, tool_call=tool_call, parse_status=status)
+    def _fragment(self, status: types_pb2.ToolCallParseStatus.ValueType, text: str) -> None:
+        self._append(types_pb2.ToolCallDelta(text=text, parse_status=status))
+
+    def _append(self, delta: types_pb2.ToolCallDelta) -> None:
         self._deltas.append(types_pb2.ContentDelta(tool_call=delta))

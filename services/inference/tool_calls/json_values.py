@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 from google.protobuf import struct_pb2
 
-JsonValue: TypeAlias = None | bool | int | float | str | list[Any] | dict[str, Any]
+JsonValue: TypeAlias = bool | int | float | str | list[Any] | dict[str, Any] | None
 JsonObject: TypeAlias = dict[str, Any]
 
 MAX_DEPTH = 24
@@ -111,7 +111,7 @@ def _double(number: float) -> float:
     try:
         return float(number)
     except OverflowError:
-        return math.copysign(_LARGEST_DOUBLE, number)
+        return _LARGEST_DOUBLE if number > 0 else -_LARGEST_DOUBLE
 
 
 def _finite(text: str) -> float:

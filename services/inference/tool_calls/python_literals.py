@@ -63,7 +63,7 @@ class _Parser:
 
     def __init__(self, text: str) -> None:
         self._tokens = _tokens(text)
-        self._kind, self._token = next(self._tokens)
+        self._kind, self._next = next(self._tokens)
 
     def arguments(self) -> JsonObject:
         result: JsonObject = {}
@@ -83,7 +83,7 @@ class _Parser:
                 raise _unexpected("** without a dict")
             return list(values.items())
         if self._kind != "name":
-            raise _unexpected(self._token)
+            raise _unexpected(self._next)
         name = self._advance()
         self._expect("=")
         return [(name, self._value(1))]
@@ -95,7 +95,7 @@ class _Parser:
             return _string(self._advance())
         if self._kind == "number":
             return _number(self._advance())
-        if self._kind == "name" and self._token in _CONSTANTS:
+        if self._kind == "name" and self._next in _CONSTANTS:
             return _CONSTANTS[self._advance()]
         if self._accept("["):
             return self._items("]", depth)[0]
@@ -104,14 +104,14 @@ class _Parser:
             return items[0] if len(items) == 1 and not has_comma else items
         if self._accept("{"):
             return self._entries(depth)
-        raise _unexpected(self._token)
+        raise _unexpected(self._next)
 
     def _items(self, closer: str, depth: int) -> tuple[list[JsonValue], bool]:
         items: list[JsonValue] = []
         has_comma = False
         while not self._accept(closer):
             items.append(self._value(depth + 1))
-            if self._token != closer:
+            if self._next != closer:
                 self._expect(",")
                 has_comma = True
         return items, has_comma
@@ -120,28 +120,28 @@ class _Parser:
         entries: JsonObject = {}
         while not self._accept("}"):
             if self._kind != "string":
-                raise _unexpected(self._token)
+                raise _unexpected(self._next)
             key = _string(self._advance())
             self._expect(":")
             entries[key] = self._value(depth + 1)
-            if self._token != "}":
+            if self._next != "}":
                 self._expect(",")
         return entries
 
     def _advance(self) -> str:
-        token = self._token
-        self._kind, self._token = next(self._tokens)
+        token = self._next
+        self._kind, self._next = next(self._tokens)
         return token
 
     def _accept(self, mark: str) -> bool:
-        found = self._kind == "mark" and self._token == mark
+        found = self._kind == "mark" and self._next == mark
         if found:
             self._advance()
         return found
 
     def _expect(self, mark: str) -> None:
         if not self._accept(mark):
-            raise _unexpected(self._token)
+            raise _unexpected(self._next)
 
 
 def _tokens(text: str) -> Iterator[tuple[str, str]]:

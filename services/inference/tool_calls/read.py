@@ -30,9 +30,13 @@ def read_json_call(text: str) -> NamedArguments:
     call = json_values.loads(text)
     if isinstance(call, dict) and isinstance(call.get("function"), dict):
         call = call["function"]
-    if not isinstance(call, dict) or call.get("type", "function") != "function" or not isinstance(call.get("name"), str):
+    if (
+        not isinstance(call, dict)
+        or call.get("type", "function") != "function"
+        or not isinstance(call.get("name"), str)
+    ):
         raise _no_call("a function and its name")
-    given = next((call[key] for key in ("parameters", "arguments") if call.get(key) is not None), {})
+    given: JsonValue = next((call[key] for key in ("parameters", "arguments") if call.get(key) is not None), {})
     return NamedArguments(call["name"], _object(given))
 
 

@@ -55,10 +55,8 @@ def is_required(parameter: types_pb2.ToolParamDefinition) -> bool:
 
 def parameter_schema(parameter: types_pb2.ToolParamDefinition) -> JsonObject:
     """JSON Schema of one parameter: its own `schema` if it has one, else what `param_type` says."""
-    if parameter.HasField("schema"):
-        schema = json_values.from_struct(parameter.schema)
-    else:
-        schema = type_schema(parameter.param_type)
+    has_schema = parameter.HasField("schema")
+    schema = json_values.from_struct(parameter.schema) if has_schema else type_schema(parameter.param_type)
     if parameter.description:
         schema.setdefault("description", parameter.description)
     if parameter.HasField("default"):
@@ -119,7 +117,7 @@ def coerce(value: JsonValue, schema: JsonValue) -> JsonValue:
     if not isinstance(schema, dict):
         return value
     kind = schema.get("type")
-    if isinstance(value, str) and kind in {"array", "object"}:
+    if isinstance(value, str) and kind in ("array", "object"):
         value = _parsed(value, list if kind == "array" else dict)
     if isinstance(value, dict) and isinstance(properties := schema.get("properties"), dict):
         return {key: coerce(item, properties.get(key)) for key, item in value.items()}

@@ -1,5 +1,6 @@
 """A small service on loopback, scripted by the test."""
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -116,6 +117,13 @@ def chat_request(**fields: Any) -> inference_pb2.ChatCompletionRequest:
 def stream_request() -> inference_pb2.StreamChatCompletionRequest:
     """Returns a valid request."""
     return inference_pb2.StreamChatCompletionRequest.FromString(chat_request().SerializeToString())
+
+
+async def eventually(condition: Callable[[], bool], within: float = 10.0) -> None:
+    """Waits until the condition holds."""
+    async with asyncio.timeout(within):
+        while not condition():  # noqa: ASYNC110 - what is waited for sends no event
+            await asyncio.sleep(0.002)
 
 
 async def failure(call: Any) -> grpc.aio.AioRpcError:

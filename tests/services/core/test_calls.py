@@ -19,7 +19,17 @@ from services.core.errors import (
 )
 from services.core.server import Binding
 from services.core.status import CODES
-from tests.services.core.loopback import SERVICE, FakeProvider, Scripted, chat_request, failure, serving, stream_request, told
+from tests.services.core.loopback import (
+    SERVICE,
+    FakeProvider,
+    Scripted,
+    chat_request,
+    eventually,
+    failure,
+    serving,
+    stream_request,
+    told,
+)
 from tests.services.core.test_errors import KINDS
 from tests.services.core.test_status import made
 
@@ -46,7 +56,10 @@ def info(error: grpc.aio.AioRpcError) -> Any:
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
 async def test_each_error_reaches_the_caller_with_its_code_and_error_info(kind: type[CaravanError]) -> None:
     async with serving(raising(made(kind))) as running:
-        for call in (running.inference.ChatCompletion(chat_request()), running.inference.StreamChatCompletion(stream_request())):
+        for call in (
+            running.inference.ChatCompletion(chat_request()),
+            running.inference.StreamChatCompletion(stream_request()),
+        ):
             error = await failure(call)
             assert (error.code(), error.details()) == (CODES[kind], "what to do")
             assert (info(error).domain, info(error).reason) == ("caravan", made(kind).reason)
@@ -66,7 +79,10 @@ async def test_each_error_reaches_the_caller_with_its_code_and_error_info(kind: 
 )
 async def test_no_exception_becomes_unknown(raised: BaseException, code: grpc.StatusCode) -> None:
     async with serving(raising(raised)) as running:
-        for call in (running.inference.ChatCompletion(chat_request()), running.inference.StreamChatCompletion(stream_request())):
+        for call in (
+            running.inference.ChatCompletion(chat_request()),
+            running.inference.StreamChatCompletion(stream_request()),
+        ):
             error = await failure(call)
             assert error.code() is code
             assert info(error).domain == "caravan"
@@ -113,7 +129,10 @@ async def test_an_answer_that_is_too_large_is_exhausted() -> None:
         yield large
 
     async with serving(Scripted(chat, stream), max_send_bytes=4096) as running:
-        for call in (running.inference.ChatCompletion(chat_request()), running.inference.StreamChatCompletion(stream_request())):
+        for call in (
+            running.inference.ChatCompletion(chat_request()),
+            running.inference.StreamChatCompletion(stream_request()),
+        ):
             error = await told(call)
             assert isinstance(error, ResourceExhaustedError)
             assert (error.subject, error.reason) == ("max_send_bytes", "RESPONSE_TOO_LARGE")
@@ -181,8 +200,7 @@ async def test_calls_beyond_the_limit_are_exhausted() -> None:
 
     async with serving(Scripted(chat), max_concurrent_rpcs=1) as running:
         first = asyncio.ensure_future(running.inference.ChatCompletion(chat_request()))
-        while not running.server.active_calls:
-            await asyncio.sleep(0.001)
+        await eventually(lambda: running.server.active_calls == 1)
         error = await told(running.inference.ChatCompletion(chat_request()))
         assert isinstance(error, ResourceExhaustedError)
         assert (error.reason, error.retry_after) == ("TOO_MANY_CALLS", 1.0)
@@ -200,7 +218,7 @@ async def test_a_call_that_ends_early_frees_what_its_handler_holds(way: str, pla
     async def stream(request: Any, context: Any) -> AsyncIterator[Any]:
         try:
             large = inference_pb2.StreamChatCompletionResponse()
-            large.event.delta.text = "x" * 100_000
+            large.progress.delta.text = "x" * 100_000
             while True:
                 yield large
                 if place == "handler":
@@ -216,8 +234,7 @@ async def test_a_call_that_ends_early_frees_what_its_handler_holds(way: str, pla
             call.cancel()
         async with asyncio.timeout(5):
             await freed.wait()
-        while running.server.active_calls:
-            await asyncio.sleep(0.001)
+        await eventually(lambda: running.server.active_calls == 0)
 
 
 def gathering() -> Binding:
@@ -240,7 +257,11 @@ def gathering() -> Binding:
         "Read": grpc.stream_stream_rpc_method_handler(read, parse, serialize),
         "Echo": grpc.stream_stream_rpc_method_handler(echo, parse, serialize),
     }
-    return Binding("test.v1.Gathering", lambda _, server: server.add_registered_method_handlers("test.v1.Gathering", handlers), None)
+    return Binding(
+        "test.v1.Gathering",
+        lambda _, server: server.add_registered_method_handlers("test.v1.Gathering", handlers),
+        None,
+    )
 
 
 @pytest.mark.parametrize("method", ["Gather", "Read", "Echo"])
@@ -277,6 +298,4 @@ async def test_a_channel_that_closes_in_the_middle_leaves_nothing_running() -> N
             await call.read()
         with contextlib.suppress(grpc.aio.AioRpcError, asyncio.CancelledError):
             await call.read()
-        async with asyncio.timeout(5):
-            while running.server.active_calls:
-                await asyncio.sleep(0.001)
+        await eventually(lambda: running.server.active_calls == 0)

@@ -77,7 +77,9 @@ async def test_private_addresses_are_refused_in_every_spelling(uri: str) -> None
     assert isinstance(await failure_of(uri, FetchLimits()), InvalidArgumentError)
 
 
-@pytest.mark.parametrize("uri", ["file:///etc/passwd", "gopher://x/", "relative", "http://", "data:nothing", "data:;base64,%%%"])
+@pytest.mark.parametrize(
+    "uri", ["file:///etc/passwd", "gopher://x/", "relative", "http://", "data:nothing", "data:;base64,%%%"]
+)
 async def test_other_schemes_and_malformed_uris_are_refused(uri: str) -> None:
     assert isinstance(await failure_of(uri), InvalidArgumentError)
 
@@ -123,7 +125,9 @@ async def test_redirects_without_end_are_given_up(serve) -> None:
 
 
 @pytest.mark.parametrize(("status", "kind"), [(404, InvalidArgumentError), (503, UnavailableError)])
-async def test_a_refusal_is_the_callers_fault_and_a_failure_the_servers(serve, status: int, kind: type[CaravanError]) -> None:
+async def test_a_refusal_is_the_callers_fault_and_a_failure_the_servers(
+    serve, status: int, kind: type[CaravanError]
+) -> None:
     url = await serve(says(f"HTTP/1.1 {status} No\nContent-Length: 0\n\n"))
     assert isinstance(await failure_of(url), kind)
 

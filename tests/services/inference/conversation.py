@@ -53,9 +53,7 @@ def assistant(
 
 def tool_response(text: str, *, name: str = "f", call_id: str = "c1") -> types_pb2.Message:
     """The result of a tool call."""
-    return types_pb2.Message(
-        tool=types_pb2.ToolResponseMessage(call_id=call_id, tool_name=name, content=content(text))
-    )
+    return types_pb2.Message(tool=types_pb2.ToolResponseMessage(call_id=call_id, tool_name=name, content=content(text)))
 
 
 def call(name: str, arguments: dict[str, Any] | None = None, call_id: str = "c1") -> types_pb2.ToolCall:

@@ -35,7 +35,9 @@ def test_a_stream_is_one_start_then_progress_then_one_complete() -> None:
     stream = ChatStream(PlainText())
     events = [stream.start()]
     events += stream.events(Piece("Hel"))
-    events += stream.events(Piece("lo", stop_reason=types_pb2.STOP_REASON_END_OF_TURN, metrics=usage(prompt=3, completion=2)))
+    events += stream.events(
+        Piece("lo", stop_reason=types_pb2.STOP_REASON_END_OF_TURN, metrics=usage(prompt=3, completion=2))
+    )
     assert [event.WhichOneof("event") for event in events] == ["start", "progress", "progress", "complete"]
     assert "".join(event.progress.delta.text for event in events) == "Hello"
     complete = events[-1].complete

@@ -8,9 +8,9 @@ from typing import Any
 
 from caravan.inference.v1 import inference_pb2
 from caravan.types.v1 import types_pb2
+from services.inference.openai_tool_calls import read_calls
 from services.inference.providers.remote_openai import failures
 from services.inference.providers.remote_openai.failures import Call
-from services.inference.providers.remote_openai.tool_call_answers import read_calls
 from services.inference.tool_calls.json_values import JsonObject
 from services.inference.usage import usage
 
@@ -79,12 +79,12 @@ def chat(
     """
     choice = _only_choice(answer, call)
     message = as_object(choice.get("message"))
-    calls, texts = read_calls(as_objects(message.get("tool_calls")), declared)
+    reason = stop_reason(choice, call)
+    cut = reason == types_pb2.STOP_REASON_OUT_OF_TOKENS
+    calls, texts = read_calls(as_objects(message.get("tool_calls")), declared, cut=cut)
     content = as_text(message.get("content")) or as_text(message.get("refusal"))
     content = "\n".join(filter(None, [content, *texts]))
-    whole = types_pb2.CompletionMessage(
-        stop_reason=with_calls(stop_reason(choice, call), bool(calls)), tool_calls=calls
-    )
+    whole = types_pb2.CompletionMessage(stop_reason=with_calls(reason, called=bool(calls)), tool_calls=calls)
     whole.content.items.extend([types_pb2.InterleavedContentItem(text=content)] if content else [])
     return inference_pb2.ChatCompletionResponse(
         completion_message=whole, logprobs=chat_logprobs(choice, logprobs), metrics=metrics(answer)
@@ -129,7 +129,7 @@ def stop_reason(choice: JsonObject, call: Call) -> types_pb2.StopReason.ValueTyp
     )
 
 
-def with_calls(reason: types_pb2.StopReason.ValueType, called: bool) -> types_pb2.StopReason.ValueType:
+def with_calls(reason: types_pb2.StopReason.ValueType, *, called: bool) -> types_pb2.StopReason.ValueType:
     """The stop reason of a chat: an answer waits for tool results exactly when it holds a valid call."""
     if reason == types_pb2.STOP_REASON_OUT_OF_TOKENS:
         return reason

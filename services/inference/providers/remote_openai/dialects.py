@@ -70,6 +70,8 @@ class Dialect:
     """Fields of every generation."""
     tool_choice: Literal["enforced", "auto"] = "enforced"
     """Whether a tool choice beyond auto is heeded."""
+    strict_calls: bool = False
+    """Whether the arguments of a demanded call follow the tool's schema only when it is marked `strict`."""
     implied_tag: str = ""
     """What the server's list appends to a name that is used without."""
     max_stop: int | None = None
@@ -164,6 +166,7 @@ DIALECTS: Mapping[DialectName, Dialect] = {
             grammar=("structured_outputs", "grammar"),
             logprobs="count",
         ),
+        strict_calls=True,
         encoding_format="base64",
         truncation={
             inference_pb2.TEXT_TRUNCATION_UNSPECIFIED: {},

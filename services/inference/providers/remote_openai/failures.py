@@ -44,6 +44,11 @@ _FIELDS = {
     "model": "model_id",
 }
 """Our field for each of OpenAI's."""
+_TOPICS = (
+    ("", re.compile(r"context length|too (?:long|large)|input_tokens|`inputs` tokens")),
+    ("response_format", re.compile(r"grammar|json.?schema|structured.output|guided", re.IGNORECASE)),
+)
+"""Our field for what a message is about that names none; the empty one stands for the content."""
 
 BAD_REQUEST, UNAUTHORIZED, FORBIDDEN, NOT_FOUND, REQUEST_TIMEOUT = 400, 401, 403, 404, 408
 TOO_LARGE, UNPROCESSABLE, FAILED_DEPENDENCY, TOO_MANY_REQUESTS = 413, 422, 424, 429
@@ -221,8 +226,9 @@ def _of_detail(detail: Mapping[str, Any], call: Call) -> ServerMessage:
 
 def _invalid(message: ServerMessage, call: Call, said: str) -> InvalidArgumentError:
     field = _FIELDS.get(re.split(r"[.\[]", message.param)[0], "")
-    if not field and re.search(r"context length|too (?:long|large)|input_tokens", f"{message.text} {message.param}"):
-        field = call.content_field
+    if not field:
+        told = f"{message.text} {message.param}"
+        field = next((field or call.content_field for field, words in _TOPICS if words.search(told)), "")
     violations = [FieldViolation(field, message.text or "is refused by the server")] if field else []
     return InvalidArgumentError(
         f"{call.title} refuses the request{said}", violations=violations, reason="PROVIDER_REFUSES"

@@ -2,7 +2,6 @@
 
 import copy
 import json
-from collections.abc import Iterable
 from typing import Literal
 
 from caravan.inference.v1 import inference_pb2
@@ -15,13 +14,13 @@ from services.inference.ports import ChatRequest, CompletionRequest
 from services.inference.providers.remote_openai.config import RemoteOpenAIConfig
 from services.inference.providers.remote_openai.dialects import DIALECTS, Endpoint, put
 from services.inference.tool_calls.json_values import JsonObject, from_struct
+from services.inference.tool_choice import check_tool_choice
 
 DEFAULT_TEMPERATURE = 1.0
 DEFAULT_TOP_P = 0.95
 
-_OPTIONAL: tuple[Literal["repetition_penalty", "seed", "frequency_penalty", "presence_penalty"], ...] = (
+_PENALTIES: tuple[Literal["repetition_penalty", "frequency_penalty", "presence_penalty"], ...] = (
     "repetition_penalty",
-    "seed",
     "frequency_penalty",
     "presence_penalty",
 )
@@ -55,10 +54,13 @@ class RequestWriter:
         """
         body = self._generation(self._dialect.chat, request, model, stream=stream)
         body["messages"] = openai_messages(request.messages)
-        tools = offered_tools(request)
-        if tools:
-            body["tools"] = openai_tools(tools)
+        tools = openai_tools(offered_tools(request))
         choice = self._tool_choice(request)
+        if self._dialect.strict_calls and demands_call(request.tool_config):
+            for tool in tools:
+                tool["function"]["strict"] = True
+        if tools:
+            body["tools"] = tools
         if choice is not None:
             body["tool_choice"] = choice
         return body
@@ -106,7 +108,9 @@ class RequestWriter:
         values = self._strategy(params)
         if values:
             body |= endpoint.neutral
-        values |= {name: _plain(getattr(params, name)) for name in _OPTIONAL if params.HasField(name)}
+        values |= {name: _plain(getattr(params, name)) for name in _PENALTIES if params.HasField(name)}
+        if params.HasField("seed"):
+            values["seed"] = params.seed
         if params.stop:
             values["stop"] = list(params.stop)
         limit = self._dialect.max_stop
@@ -147,7 +151,7 @@ class RequestWriter:
         elif endpoint.no_limit != "omit":
             raise InvalidArgumentError.of(
                 "sampling_params.max_tokens",
-                f"{self._dialect.title} stops at 16 tokens unless told otherwise: give a limit (or let the operator set default_max_tokens)",
+                f"{self._dialect.title} stops at 16 tokens unless told otherwise: give a limit (or have default_max_tokens set)",
             )
 
     def _put_format(self, body: JsonObject, endpoint: Endpoint, wanted: types_pb2.ResponseFormat) -> None:
@@ -170,7 +174,7 @@ class RequestWriter:
             raise self._refuse("logprobs", "log probabilities are not told")
 
     def _tool_choice(self, request: ChatRequest) -> str | JsonObject | None:
-        check_tool_config(request)
+        check_tool_choice(request)
         config = request.tool_config
         if config.tool_prompt_format not in (
             types_pb2.TOOL_PROMPT_FORMAT_UNSPECIFIED,
@@ -208,31 +212,6 @@ def demands_call(config: types_pb2.ToolConfig) -> bool:
     return bool(config.tool_name) or config.tool_choice == types_pb2.TOOL_CHOICE_REQUIRED
 
 
-def check_tool_config(request: ChatRequest) -> None:
-    """Checks that the tools and what is asked of them agree.
-
-    Raises:
-        InvalidArgumentError: They do not.
-    """
-    config = request.tool_config
-    names = [tool.tool_name for tool in request.tools]
-    for place, name in enumerate(names):
-        if name in names[:place]:
-            raise InvalidArgumentError.of(f"tools[{place}].tool_name", f"{name!r} comes twice; names must be unique")
-    if config.tool_name and config.tool_name not in names:
-        raise InvalidArgumentError.of(
-            "tool_config.tool_name", f"{config.tool_name!r} is none of the tools ({_list(names)}); name one of them"
-        )
-    if not demands_call(config):
-        return
-    if not names:
-        raise InvalidArgumentError.of("tool_config.tool_choice", "a call is demanded but there are no tools; add some")
-    if request.HasField("response_format"):
-        raise InvalidArgumentError.of(
-            "response_format", "excludes a tool choice that demands a call; leave one of them out"
-        )
-
-
 def _schema(wanted: types_pb2.ResponseFormat) -> JsonObject:
     if wanted.HasField("json_schema"):
         return from_struct(wanted.json_schema)
@@ -254,8 +233,4 @@ def _temperature(strategy: types_pb2.TopPSamplingStrategy | types_pb2.TopKSampli
 
 def _plain(value: float) -> float:
     """A number of the contract as its caller wrote it: floats have 32 bits there, and 0.7 must not become 0.699999988."""
-    return value if value.is_integer() else float(f"{value:.7g}")
-
-
-def _list(names: Iterable[str]) -> str:
-    return ", ".join(names) or "there are none"
+    return float(f"{value:.7g}")

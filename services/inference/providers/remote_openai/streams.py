@@ -4,12 +4,13 @@ from collections.abc import AsyncIterable, AsyncIterator, Collection
 
 from caravan.inference.v1 import inference_pb2
 from caravan.types.v1 import types_pb2
+from services.inference.openai_tool_calls import ToolCallStream
 from services.inference.providers.remote_openai import answers, failures
 from services.inference.providers.remote_openai.answers import as_object, as_objects, as_text
 from services.inference.providers.remote_openai.failures import Call
-from services.inference.providers.remote_openai.tool_call_answers import ToolCallStream
 from services.inference.tool_calls.json_values import JsonObject
 
+OUT_OF_TOKENS = types_pb2.STOP_REASON_OUT_OF_TOKENS
 ChatEvent = inference_pb2.StreamChatCompletionResponse
 
 
@@ -120,11 +121,11 @@ class _ChatReader:
     def finish(self) -> list[ChatEvent]:
         """Returns the last events."""
         reason = self._end.require()
-        events = [self._progress(delta) for delta in _tool_calls(self._calls.finish())]
+        events = [self._progress(delta) for delta in _tool_calls(self._calls.finish(cut=reason == OUT_OF_TOKENS))]
         complete = ChatEvent.Complete(
             delta=types_pb2.ContentDelta(text=""),
             logprobs=self._logprobs,
-            stop_reason=answers.with_calls(reason, self._calls.succeeded > 0),
+            stop_reason=answers.with_calls(reason, called=self._calls.succeeded > 0),
             metrics=self._end.metrics,
         )
         return [*events, ChatEvent(complete=complete)]

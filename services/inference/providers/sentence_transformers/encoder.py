@@ -130,6 +130,7 @@ def prepare(config: SentenceTransformersConfig) -> None:
     # On a busy machine threads that spin while they wait cost more than they win.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     if config.threads is not None:
         os.environ.setdefault("OMP_NUM_THREADS", str(config.threads))
     if not config.allow_download:

@@ -2,7 +2,7 @@
 
 import asyncio
 import gc
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from typing import Any
 
 from caravan.inference.v1 import inference_pb2
@@ -120,7 +120,7 @@ class SentenceTransformersProvider(InferenceProvider):
         self, request: inference_pb2.StreamCompletionRequest
     ) -> AsyncIterator[inference_pb2.StreamCompletionResponse]:
         """Refuses: embedding models continue no text."""
-        return _Refused(self._refusal("StreamCompletion", request.model_id))
+        return _refusing(self._refusal("StreamCompletion", request.model_id))
 
     async def chat_completion(self, request: ChatRequest) -> inference_pb2.ChatCompletionResponse:
         """Refuses: embedding models do not chat."""
@@ -130,7 +130,7 @@ class SentenceTransformersProvider(InferenceProvider):
         self, request: inference_pb2.StreamChatCompletionRequest
     ) -> AsyncIterator[inference_pb2.StreamChatCompletionResponse]:
         """Refuses: embedding models do not chat."""
-        return _Refused(self._refusal("StreamChatCompletion", request.model_id))
+        return _refusing(self._refusal("StreamChatCompletion", request.model_id))
 
     async def _require_loaded(self, source: str) -> None:
         async with self._loading:
@@ -174,14 +174,12 @@ class SentenceTransformersProvider(InferenceProvider):
         return refuse(operation, model_id, "embeddings")
 
 
-class _Refused(AsyncIterator[Any]):
+async def _refusing(error: CaravanError) -> AsyncGenerator[Any, None]:
     """A stream that fails at once."""
-
-    def __init__(self, error: CaravanError) -> None:
-        self._error = error
-
-    async def __anext__(self) -> Any:
-        raise self._error
+    nothing: tuple[Any, ...] = ()
+    for item in nothing:
+        yield item
+    raise error
 
 
 def _vectors(results: Sequence[Result], encoder: Encoder) -> list[Vector]:

@@ -55,7 +55,7 @@ class Adapters:
         request = LoRARequest(lora_name=model_id, lora_int_id=next(self._numbers), lora_path=adapter.source)
         try:
             await self._engine.llm.add_lora(request)
-        except Exception as error:  # noqa: BLE001 - vLLM passes on whatever its worker raised
+        except Exception as error:
             raise FailedPreconditionError(
                 f"the engine refuses adapter {adapter.source!r}: {error}", reason="ADAPTER_REFUSED"
             ) from error
@@ -86,7 +86,9 @@ class Adapters:
             raise _no_adapter(source, f"no readable {ADAPTER_CONFIG} in it") from error
         rank = config.get("r") if isinstance(config, dict) else None
         if not isinstance(rank, int) or rank < 1:
-            raise InvalidArgumentError.of("adapter.source", f"{ADAPTER_CONFIG} must be of a LoRA adapter, with its rank as `r`")
+            raise InvalidArgumentError.of(
+                "adapter.source", f"{ADAPTER_CONFIG} must be of a LoRA adapter, with its rank as `r`"
+            )
         if rank > self._config.max_lora_rank:
             raise FailedPreconditionError(
                 f"the adapter's rank is {rank} and max_lora_rank is {self._config.max_lora_rank}; raise the setting",

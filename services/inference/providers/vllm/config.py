@@ -1,6 +1,7 @@
 """Configuration of `inline::vllm`."""
 
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -68,7 +69,7 @@ class VllmConfig(BaseModel):
     tool_prompt_format: Literal["json", "function_tag", "python_list"] = "json"
     """Text form of tool calls when a request names none. Only for models with Llama 3's prompt format."""
     tool_call_parser: str | None = None
-    """vLLM's tool parser for models of other families, for instance `hermes`. Default: such models get no tools."""
+    """Name of the parser in vLLM that reads tool calls of a model of another family, for instance `hermes`. Default: none is read."""
     chat_template: str | None = None
     """Jinja chat template that replaces the checkpoint's own, for models of other families."""
 
@@ -87,5 +88,4 @@ class VllmConfig(BaseModel):
     @property
     def served_model_id(self) -> str:
         """Name under which the model is listed."""
-        is_folder = self.model.startswith(("/", ".", "~")) or self.model.count("/") > 1
-        return self.model_id or (self.model.rstrip("/").rsplit("/", 1)[-1] if is_folder else self.model)
+        return self.model_id or (Path(self.model).resolve().name if Path(self.model).is_dir() else self.model)

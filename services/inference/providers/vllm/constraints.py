@@ -36,5 +36,7 @@ def _checked(text: str) -> str:
     except (ValueError, RecursionError):
         is_object = False
     if not is_object:
-        raise InvalidArgumentError.of("response_format.json_schema_text", "must be a JSON Schema: an object as JSON text")
+        raise InvalidArgumentError.of(
+            "response_format.json_schema_text", "must be a JSON Schema: an object as JSON text"
+        )
     return text

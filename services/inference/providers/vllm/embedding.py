@@ -14,7 +14,7 @@ from services.inference.providers.vllm.formats import token_prompt
 async def embedding_inputs(
     request: inference_pb2.EmbeddingsRequest, tokenizer: Any, max_model_len: int
 ) -> list[dict[str, Any]]:
-    """vLLM's input for each content of a request.
+    """The engine's input for each content of a request.
 
     Args:
         request: The request.
@@ -33,7 +33,7 @@ async def embedding_inputs(
 
 
 def pooling_params(request: inference_pb2.EmbeddingsRequest) -> PoolingParams:
-    """vLLM's parameters for a request."""
+    """The engine's parameters for a request."""
     dimensions = request.output_dimension if request.HasField("output_dimension") else None
     return PoolingParams(task="embed", dimensions=dimensions)
 
@@ -48,6 +48,7 @@ def _fitted(ids: list[int], limit: int, truncation: inference_pb2.TextTruncation
             return ids[-limit:]
         case _:
             raise InvalidArgumentError.of(
-                field, f"has {len(ids)} tokens and the model takes {limit}; shorten it or set text_truncation",
+                field,
+                f"has {len(ids)} tokens and the model takes {limit}; shorten it or set text_truncation",
                 reason="PROMPT_TOO_LONG",
             )

@@ -3,7 +3,13 @@
 from vllm.exceptions import GracefulHTTPError, MaxQueuedTokensError, QueueOverflowError, VLLMClientError
 from vllm.v1.engine.exceptions import EngineDeadError, EngineGenerateError
 
-from services.core.errors import CaravanError, InternalError, InvalidArgumentError, ResourceExhaustedError, UnavailableError
+from services.core.errors import (
+    CaravanError,
+    InternalError,
+    InvalidArgumentError,
+    ResourceExhaustedError,
+    UnavailableError,
+)
 
 ENGINE_FAILURES = (VLLMClientError, GracefulHTTPError, EngineDeadError, EngineGenerateError, ValueError)
 
@@ -21,7 +27,9 @@ def as_caravan_error(error: BaseException, field: str) -> CaravanError:
         field: Path of the request's field that is most likely at fault when vLLM refuses the input.
     """
     if isinstance(error, (QueueOverflowError, MaxQueuedTokensError)):
-        return ResourceExhaustedError("the engine's queue is full; try again later or on another replica", retry_after=1.0)
+        return ResourceExhaustedError(
+            "the engine's queue is full; try again later or on another replica", retry_after=1.0
+        )
     if isinstance(error, EngineDeadError):
         return engine_is_gone()
     if isinstance(error, EngineGenerateError):

@@ -11,10 +11,12 @@ from services.core.errors import InvalidArgumentError
 from services.inference.chat import AnswerDecoder, PlainText
 from services.inference.generation import Piece
 from services.inference.ports import ChatRequest
-from services.inference.prompts.llama3 import END_HEADER, END_OF_MESSAGE, END_OF_TURN, START_HEADER, render_chat
+from services.inference.prompts.llama3 import END_OF_MESSAGE, END_OF_TURN, render_chat
 from services.inference.providers.vllm.constraints import field_of, from_response_format
 from services.inference.providers.vllm.tokens import PromptTokens
+from services.inference.tool_calls.constraint import tool_call_constraint
 from services.inference.tool_calls.decode import StreamDecoder
+from services.inference.tool_choice import check_tool_choice
 
 TOOL_FORMATS = {
     "json": types_pb2.TOOL_PROMPT_FORMAT_JSON,
@@ -28,7 +30,7 @@ class RenderedChat:
     """A conversation, ready for the engine."""
 
     prompt: Any
-    """vLLM's input."""
+    """The engine's input."""
     decoder: AnswerDecoder
     """Tells tool calls from text in the answer."""
     constraint: StructuredOutputsParams | None = None
@@ -53,35 +55,6 @@ class ChatFormat(Protocol):
         """
 
 
-def check_choice(request: ChatRequest) -> bool:
-    """Checks the tool choice against the tools.
-
-    Returns:
-        Whether the answer must be a tool call.
-
-    Raises:
-        InvalidArgumentError: The choice names no declared tool, demands a call without tools, or contradicts `response_format`; or two
-            tools have one name.
-    """
-    names = [tool.tool_name for tool in request.tools]
-    for index, name in enumerate(names):
-        if name in names[:index]:
-            raise InvalidArgumentError.of(f"tools[{index}].tool_name", f"{name!r} is declared twice; names must be unique")
-    config = request.tool_config
-    chosen = config.tool_name if config.WhichOneof("choice") == "tool_name" else None
-    if chosen is not None and chosen not in names:
-        known = ", ".join(names) or "none"
-        raise InvalidArgumentError.of("tool_config.tool_name", f"{chosen!r} is not one of the request's tools ({known})")
-    demanded = chosen is not None or config.tool_choice == types_pb2.TOOL_CHOICE_REQUIRED
-    if demanded and not names:
-        raise InvalidArgumentError.of("tools", "must not be empty when tool_config demands a call")
-    if demanded and request.HasField("response_format"):
-        raise InvalidArgumentError.of(
-            "response_format", "cannot be combined with a tool choice that demands a call; leave one of them out"
-        )
-    return demanded
-
-
 class Llama3Chat:
     """Llama 3's prompt format and tool-call forms."""
 
@@ -100,15 +73,9 @@ class Llama3Chat:
         ends = (vocabulary.get(END_OF_TURN), self.end_of_message)
         self.stop_token_ids: Sequence[int] = [token for token in ends if token is not None]
 
-    @staticmethod
-    def fits(tokenizer: Any) -> bool:
-        """Whether a tokenizer is of the Llama 3 family."""
-        vocabulary = tokenizer.get_vocab()
-        return all(token in vocabulary for token in (START_HEADER, END_HEADER, END_OF_TURN))
-
     async def render(self, request: ChatRequest) -> RenderedChat:
         """Renders a conversation in Llama 3's format."""
-        demanded = check_choice(request)
+        check_tool_choice(request)
         prompt = render_chat(
             request.messages,
             tools=request.tools,
@@ -116,7 +83,9 @@ class Llama3Chat:
             default_format=self._default_format,
         )
         if prompt.images:
-            raise InvalidArgumentError.of("messages", "the model takes no images; send text alone, or choose a model that does")
+            raise InvalidArgumentError.of(
+                "messages", "the model takes no images; send text alone, or choose a model that does"
+            )
         ids = await self._tokens.encode(prompt, "messages")
         offered = request.tool_config.tool_choice != types_pb2.TOOL_CHOICE_NONE and request.tools
         if request.HasField("response_format"):
@@ -128,13 +97,11 @@ class Llama3Chat:
             )
         if not offered:
             return RenderedChat(token_prompt(ids), PlainText())
-        constraint = None
-        if demanded:
-            constraint = from_constraint(tool_call_constraint(request.tools, prompt.tool_prompt_format, request.tool_config))
+        demand = tool_call_constraint(request.tools, prompt.tool_prompt_format, request.tool_config)
         return RenderedChat(
-            token_prompt(ids, constrained=demanded),
+            token_prompt(ids, constrained=demand is not None),
             Llama3Answer(StreamDecoder(request.tools, prompt.tool_prompt_format)),
-            constraint,
+            StructuredOutputsParams(**{demand.kind: demand.value}) if demand is not None else None,
             "tools",
             keep_control_tokens=True,
         )
@@ -157,7 +124,7 @@ class Llama3Answer:
 
 
 def token_prompt(ids: list[int], *, constrained: bool = False) -> dict[str, Any]:
-    """vLLM's input for token ids.
+    """The engine's input for token ids.
 
     Args:
         ids: The prompt.
@@ -165,7 +132,3 @@ def token_prompt(ids: list[int], *, constrained: bool = False) -> dict[str, Any]
             loop. A typed input is taken on the loop, an untyped one in vLLM's own thread.
     """
     return {"prompt_token_ids": ids} if constrained else {"type": "token", "prompt_token_ids": ids}
-
-
-def chat_format(config: Any, llm: Any, tokens: PromptTokens) -> ChatFormat:
-    return Llama3Chat(tokens, llm.get_tokenizer(), config.tool_prompt_format)

@@ -11,7 +11,6 @@ from caravan.inference.v1 import inference_pb2
 from caravan.options.v1 import options_pb2
 from caravan.providers.v1 import providers_pb2
 from caravan.registry.v1 import models_pb2
-from caravan.types.v1 import types_pb2
 from services.core.context import current_request
 from services.core.errors import InvalidArgumentError
 from services.inference.chat import ChatStream, whole_answer
@@ -19,6 +18,7 @@ from services.inference.generation import Piece
 from services.inference.models import ModelTable, ServedModel
 from services.inference.plain_text import plain_text
 from services.inference.ports import ChatRequest, CompletionRequest, InferenceProvider
+from services.inference.prompts.families import is_llama3
 from services.inference.prompts.llama3 import render_completion
 from services.inference.providers.vllm.adapters import Adapters
 from services.inference.providers.vllm.config import VllmConfig
@@ -26,11 +26,12 @@ from services.inference.providers.vllm.constraints import field_of, from_respons
 from services.inference.providers.vllm.embedding import embedding_inputs, pooling_params
 from services.inference.providers.vllm.engine import Engine
 from services.inference.providers.vllm.failures import ENGINE_FAILURES, as_caravan_error
-from services.inference.providers.vllm.formats import ChatFormat, RenderedChat, chat_format, token_prompt
+from services.inference.providers.vllm.formats import ChatFormat, Llama3Chat, RenderedChat, token_prompt
 from services.inference.providers.vllm.outputs import embedding_response, piece_of
 from services.inference.providers.vllm.sampling import Decoding, to_vllm
 from services.inference.providers.vllm.statistics import publish
 from services.inference.providers.vllm.streams import Call, Coalescer, run, stream
+from services.inference.providers.vllm.template import TemplateChat
 from services.inference.providers.vllm.tokens import PromptTokens
 
 SERVICE = "caravan.inference.v1.InferenceService"
@@ -64,7 +65,11 @@ class VllmProvider(InferenceProvider):
         llm = self._engine.llm
         tokenizer = llm.get_tokenizer()
         self._tokens = PromptTokens(tokenizer, llm.model_config.max_model_len)
-        self._format = chat_format(self._config, llm, self._tokens)
+        # Llama 3's own format knows no images in this vLLM: whatever takes images comes with a template.
+        if is_llama3(tokenizer.get_vocab()) and not llm.model_config.is_multimodal_model:
+            self._format = Llama3Chat(self._tokens, tokenizer, self._config.tool_prompt_format)
+        else:
+            self._format = TemplateChat(self._config, llm, self._tokens)
         self.models.replace_own([self._own_model()])
         publish(lambda: self._engine.watch.load, self._config.served_model_id)
 

@@ -38,19 +38,34 @@ class SchedulerWatch:
 
     def __init__(self) -> None:
         """Starts with an idle engine."""
-        self.load = EngineLoad()
+        self._load = EngineLoad()
+        self._unfinished: Callable[[], int] = lambda: 0
 
-    def install(self, llm: "AsyncLLM") -> None:
-        """Becomes the only stat logger of an engine that has not had a request yet."""
-        llm.logger_manager = self  # type: ignore[assignment]
-        llm.log_stats = False
-        llm.output_processor.log_stats = False
+    @property
+    def load(self) -> EngineLoad:
+        """The load now. An engine that has become idle takes no step, so that its scheduler's last word is out of date."""
+        if not self._unfinished():
+            self._load.running = self._load.waiting = 0
+            self._load.kv_cache_usage = 0.0
+        return self._load
+
+    def install(self, llm: "AsyncLLM", *, is_traced: bool) -> None:
+        """Becomes the only stat logger of an engine that has not had a request yet.
+
+        Args:
+            llm: The engine.
+            is_traced: The engine makes spans, which need the statistics of every token.
+        """
+        self._unfinished = llm.get_num_unfinished_requests
+        llm.logger_manager = self
+        llm.log_stats = is_traced
+        llm.output_processor.log_stats = is_traced
 
     def record(self, scheduler_stats: "SchedulerStats | None" = None, **_: Any) -> None:
         """Called by vLLM after each step."""
         if scheduler_stats is None:
             return
-        load = self.load
+        load = self._load
         load.running = scheduler_stats.num_running_reqs
         load.waiting = scheduler_stats.num_waiting_reqs
         load.kv_cache_usage = scheduler_stats.kv_cache_usage
@@ -80,6 +95,8 @@ def publish(load: "Callable[[], EngineLoad]", model_id: str) -> None:
     gauge, counter = meter.create_observable_gauge, meter.create_observable_counter
     gauge("caravan.engine.running", observing(lambda now: now.running), "{sequence}", "Sequences being decoded")
     gauge("caravan.engine.waiting", observing(lambda now: now.waiting), "{call}", "Calls that wait for room")
-    gauge("caravan.engine.kv_cache.usage", observing(lambda now: now.kv_cache_usage), "1", "Share of the KV cache in use")
+    gauge(
+        "caravan.engine.kv_cache.usage", observing(lambda now: now.kv_cache_usage), "1", "Share of the KV cache in use"
+    )
     counter("caravan.engine.prefix_cache.queries", observing(lambda now: now.prefix_cache_queries), "{token}")
     counter("caravan.engine.prefix_cache.hits", observing(lambda now: now.prefix_cache_hits), "{token}")

@@ -9,7 +9,7 @@ call allows. The first token of an answer, its last one, and at low load every o
 import asyncio
 import itertools
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -31,7 +31,7 @@ class Call:
     request_id: str
     """Identifier in the engine's logs and spans."""
     prompt: Any
-    """vLLM's input: token ids, and images where the model takes them."""
+    """The engine's input: token ids, and images where the model takes them."""
     params: SamplingParams | PoolingParams
     """What to do with it."""
     adapter: LoRARequest | None = None
@@ -47,7 +47,7 @@ class _Stream:
     """One running stream."""
 
     state: Any
-    """vLLM's state of the request; its `stream_interval` is the size of a group in tokens."""
+    """The engine's state of the request; its `stream_interval` is the size of a group in tokens."""
     delay: float
     """Longest time in seconds that a token may wait for others."""
     last_output: float
@@ -116,7 +116,7 @@ class Coalescer:
         self._sweeping = None
 
 
-async def stream(llm: AsyncLLM, call: Call, coalescer: Coalescer) -> AsyncIterator[RequestOutput]:
+async def stream(llm: AsyncLLM, call: Call, coalescer: Coalescer) -> AsyncGenerator[RequestOutput, None]:
     """Runs a call and yields its outputs, deltas if its parameters say so. Leaving early frees the engine's slot.
 
     Raises:
@@ -148,9 +148,10 @@ async def run(llm: AsyncLLM, call: Call) -> Any:
     collector = await _submit(llm, call)
     finished = False
     try:
-        while not finished:
+        output = await collector.get()
+        while not output.finished:
             output = await collector.get()
-            finished = output.finished
+        finished = True
         return output
     finally:
         if not finished:

@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
+from caravan.types.v1 import types_pb2
 from services.core.errors import FailedPreconditionError
 from services.inference.prompts.encoding import PromptEncoder, encode
 from services.inference.prompts.llama3 import render_chat
 from services.inference.prompts.prompt import Prompt, Segment
 from tests.services.inference.conversation import assistant, call, system, tool, tool_response, user
-from caravan.types.v1 import types_pb2
 
 TOKENS = [
     "<|begin_of_text|>",
@@ -27,10 +27,13 @@ TOKENS = [
     "<|image|>",
 ]
 # The pattern of Llama 3's own tokenizer.
-PATTERN = (
-    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-)
-CORPUS = ["You are a helpful assistant.", "system user assistant ipython", "<|eot_id|> <|start_header_id|>", "\n\n" * 9] * 20
+PATTERN = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+CORPUS = [
+    "You are a helpful assistant.",
+    "system user assistant ipython",
+    "<|eot_id|> <|start_header_id|>",
+    "\n\n" * 9,
+] * 20
 
 
 def make_tokenizer(special=TOKENS):
@@ -43,7 +46,10 @@ def make_tokenizer(special=TOKENS):
     )
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=600, special_tokens=special, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False
+        vocab_size=600,
+        special_tokens=special,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
     )
     tokenizer.train_from_iterator(CORPUS, trainer)
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="<|begin_of_text|>", eos_token="<|eot_id|>")

@@ -1,6 +1,7 @@
 """Constraints on tool calls, compiled and run by xgrammar: what they accept is what the decoder reads."""
 
 import json
+import random
 
 import pytest
 import xgrammar
@@ -14,7 +15,9 @@ from tests.services.inference.conversation import FORMATS, FUNCTION_TAG, JSON, P
 REQUIRED = types_pb2.ToolConfig(tool_choice=types_pb2.TOOL_CHOICE_REQUIRED)
 BYTES = xgrammar.TokenizerInfo([*(bytes([byte]) for byte in range(256)), b"<end>"], stop_token_ids=[256])
 
-CITY = tool("get_weather", city=parameter(), days=parameter("int", required=False), metric=parameter("bool", required=False))
+CITY = tool(
+    "get_weather", city=parameter(), days=parameter("int", required=False), metric=parameter("bool", required=False)
+)
 CLOCK = tool("clock")
 SEARCH = tool("brave_search")
 
@@ -52,7 +55,7 @@ def test_a_required_call_is_accepted_and_decodes(tool_format):
     tools = [CITY, CLOCK, SEARCH]
     constraint = tool_call_constraint(tools, tool_format, REQUIRED)
     for text, name, arguments in [
-        (WEATHER_CALLS[tool_format], "get_weather", {"city": "Köln \"X\" it's", "days": 3}),
+        (WEATHER_CALLS[tool_format], "get_weather", {"city": 'Köln "X" it\'s', "days": 3}),
         (CLOCK_CALLS[tool_format], "clock", {}),
         ('brave_search.call(query="a \\"b\\"")', "brave_search", {"query": 'a "b"'}),
     ]:
@@ -61,7 +64,9 @@ def test_a_required_call_is_accepted_and_decodes(tool_format):
 
 
 @pytest.mark.parametrize("tool_format", FORMATS)
-@pytest.mark.parametrize("text", ["", "Hello", "{}", "[]", '{"name": "clock"}', "<function=other>{}</function>", "[other()]"])
+@pytest.mark.parametrize(
+    "text", ["", "Hello", "{}", "[]", '{"name": "clock"}', "<function=other>{}</function>", "[other()]"]
+)
 def test_text_and_other_tools_are_rejected_when_a_call_is_required(tool_format, text):
     assert not accepts(tool_call_constraint([CITY, CLOCK], tool_format, REQUIRED), text)
 
@@ -77,13 +82,17 @@ def test_a_choice_by_name_allows_that_tool_alone(tool_format):
 def test_required_arguments_must_come_and_unknown_ones_must_not(tool_format):
     constraint = tool_call_constraint([CITY], tool_format, REQUIRED)
     whole = WEATHER_CALLS[tool_format]
-    assert not accepts(constraint, whole.replace('"city": "Köln \\"X\\" it\'s", ', "").replace('city="Köln \\"X\\" it\'s", ', ""))
+    assert not accepts(
+        constraint, whole.replace('"city": "Köln \\"X\\" it\'s", ', "").replace('city="Köln \\"X\\" it\'s", ', "")
+    )
     assert not accepts(constraint, whole.replace("days", "weeks"))
     assert not accepts(constraint, whole.replace("3", '"3"'))
 
 
 def test_optional_python_arguments_may_begin_with_any_of_them():
-    free = tool("f", a=parameter("int", required=False), b=parameter("int", required=False), c=parameter("bool", required=False))
+    free = tool(
+        "f", a=parameter("int", required=False), b=parameter("int", required=False), c=parameter("bool", required=False)
+    )
     constraint = tool_call_constraint([free], PYTHON_LIST, REQUIRED)
     for text in ["[f()]", "[f(a=1)]", "[f(b=2)]", "[f(c=True)]", "[f(a=1, c=False)]", "[f(a=1, b=2, c=True)]"]:
         assert accepts(constraint, text), text
@@ -177,3 +186,71 @@ def test_a_name_must_be_one_of_the_tools():
 def test_a_required_call_needs_a_tool():
     with pytest.raises(InvalidArgumentError, match="tools: must not be empty"):
         tool_call_constraint([], JSON, REQUIRED)
+
+
+# Texts that a model would write if it chose among the allowed tokens by dice; the end is the likeliest where it is allowed.
+TOKENS = [
+    *map(chr, range(32, 127)),
+    "\n",
+    "é",
+    "🙂",
+    "\\n",
+    "\\u00e9",
+    "\\ud83d\\ude42",
+    "\\/",
+    "\\\\",
+    "true",
+    "null",
+    "-1.5e3",
+    '", "',
+    "), ",
+]
+VOCABULARY = xgrammar.TokenizerInfo([*TOKENS, "<end>"], stop_token_ids=[len(TOKENS)])
+CLOSING = [TOKENS.index(token) for token in '"}])']
+
+
+def written_by_dice(constraint, dice):
+    matcher = xgrammar.GrammarMatcher(xgrammar.GrammarCompiler(VOCABULARY).compile_structural_tag(constraint.value))
+    mask = xgrammar.allocate_token_bitmask(1, VOCABULARY.vocab_size)
+    text = []
+    while True:
+        matcher.fill_next_token_bitmask(mask)
+        allowed = [token for token in range(VOCABULARY.vocab_size) if mask[0, token // 32].item() >> (token % 32) & 1]
+        closing = [token for token in allowed if token in CLOSING]
+        token = (
+            len(TOKENS)
+            if len(TOKENS) in allowed
+            else dice.choice(closing if closing and dice.random() < 0.4 else allowed)
+        )
+        assert matcher.accept_token(token)
+        if token == len(TOKENS):
+            return "".join(text)
+        text.append(TOKENS[token])
+
+
+NESTED = {
+    "type": "object",
+    "properties": {"k": {"type": "array", "items": {"type": ["string", "null"]}, "maxItems": 3}},
+    "required": ["k"],
+    "additionalProperties": False,
+}
+EVERY_TYPE = tool(
+    "every-type.v1",
+    s=parameter("str"),
+    n=parameter("int"),
+    x=parameter("float", required=False),
+    b=parameter("bool", required=False),
+    o=parameter("object", schema=NESTED, required=False),
+    e=parameter("str", schema={"enum": ["it's", 'a"b', 3, None]}, required=False),
+)
+
+
+@pytest.mark.parametrize("tool_format", FORMATS)
+@pytest.mark.parametrize("seed", range(12))
+def test_whatever_a_constraint_lets_through_is_a_call(tool_format, seed):
+    tools = [EVERY_TYPE, CLOCK, SEARCH, tool("code_interpreter")]
+    text = written_by_dice(tool_call_constraint(tools, tool_format, REQUIRED), random.Random(seed))
+    rest, calls = calls_in(text, tools, tool_format)
+    assert rest == "", text
+    assert calls, text
+    assert len(calls) == 1 or tool_format == PYTHON_LIST

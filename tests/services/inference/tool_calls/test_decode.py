@@ -1,7 +1,6 @@
 """Answers taken apart: what is a call, what is not, and that pieces of any size give the same as the whole."""
 
 import json
-import time
 from itertools import count
 
 import pytest
@@ -78,7 +77,10 @@ def _event(delta):
         ('{"name": "f", "arguments": "{\\"a\\": 1}"}', [("f", {"a": 1})]),
         ('{"parameters": {"a": 1}, "name": "f"}', [("f", {"a": 1})]),
         ('{"type": "function", "function": {"name": "f", "arguments": {"a": 1}}}', [("f", {"a": 1})]),
-        ('{\n    "type" : "function",\n    "name": "f",\n    "parameters": {\n        "a": 1\n    }\n}', [("f", {"a": 1})]),
+        (
+            '{\n    "type" : "function",\n    "name": "f",\n    "parameters": {\n        "a": 1\n    }\n}',
+            [("f", {"a": 1})],
+        ),
         ('{"name": "f", "parameters": {}}; {"name": "g", "parameters": {}}', [("f", {}), ("g", {})]),
         ('{"name": "f", "parameters": {}}\n{"name": "g", "parameters": {}}', [("f", {}), ("g", {})]),
         ('[{"name": "f", "parameters": {}}, {"name": "g", "parameters": {}}]', [("f", {}), ("g", {})]),
@@ -86,7 +88,10 @@ def _event(delta):
         ('<|python_tag|>{"name": "f", "parameters": {"a": 1}}', [("f", {"a": 1})]),
         ('{"name": "get-weather.v2", "parameters": {"city": "Köln 🙂"}}', [("get-weather.v2", {"city": "Köln 🙂"})]),
         ('{"name": "f", "parameters": {"a": "line\nend"}}', [("f", {"a": "line\nend"})]),
-        ('{"name": "f", "parameters": {"n": 123456789012345678901234567890}}', [("f", {"n": 123456789012345678901234567890})]),
+        (
+            '{"name": "f", "parameters": {"n": 123456789012345678901234567890}}',
+            [("f", {"n": 123456789012345678901234567890})],
+        ),
         ('{"name": "code_interpreter", "parameters": {"code": "1"}}', [("code_interpreter", {"code": "1"})]),
     ],
 )
@@ -98,7 +103,10 @@ def test_json_calls(text, calls):
     ("text", "calls"),
     [
         ('<function=f>{"a": 1}</function>', [("f", {"a": 1})]),
-        ('<function=f>{"a": {"b": {"c": "it\'s </function> {"}}}</function>', [("f", {"a": {"b": {"c": "it's </function> {"}}})]),
+        (
+            '<function=f>{"a": {"b": {"c": "it\'s </function> {"}}}</function>',
+            [("f", {"a": {"b": {"c": "it's </function> {"}}})],
+        ),
         ("<function=f>{}</function>", [("f", {})]),
         ("<function=f></function>", [("f", {})]),
         ('<function=f> {"a": 1} \n</function>', [("f", {"a": 1})]),
@@ -118,8 +126,14 @@ def test_function_tag_calls(text, calls):
     [
         ("[f(a=1)]", [("f", {"a": 1})]),
         ("[f()]", [("f", {})]),
-        ("[f(a='San Francisco', b=\"it's\"), g(n=-1.5e3)]", [("f", {"a": "San Francisco", "b": "it's"}), ("g", {"n": -1500.0})]),
-        ("[f(a=[1, 'x', {'k': None}], b={'x': {'y': [True, False]}})]", [("f", {"a": [1, "x", {"k": None}], "b": {"x": {"y": [True, False]}}})]),
+        (
+            "[f(a='San Francisco', b=\"it's\"), g(n=-1.5e3)]",
+            [("f", {"a": "San Francisco", "b": "it's"}), ("g", {"n": -1500.0})],
+        ),
+        (
+            "[f(a=[1, 'x', {'k': None}], b={'x': {'y': [True, False]}})]",
+            [("f", {"a": [1, "x", {"k": None}], "b": {"x": {"y": [True, False]}}})],
+        ),
         ("[f(a=true, b=false, c=null)]", [("f", {"a": True, "b": False, "c": None})]),
         ("[f(a=(1, 2), b=(3), c=())]", [("f", {"a": [1, 2], "b": 3, "c": []})]),
         ("[f(a=0x1F, b=1_000, c=+2, d=.5)]", [("f", {"a": 31, "b": 1000, "c": 2, "d": 0.5})]),
@@ -249,14 +263,21 @@ def test_code_that_ran_out_of_tokens_is_not_run():
 
 
 def test_without_tools_answers_are_text():
-    for tool_format, text in [(JSON, '{"name": "f", "parameters": {}}'), (FUNCTION_TAG, "<function=f>{}</function>"), (PYTHON_LIST, "[f()]")]:
+    for tool_format, text in [
+        (JSON, '{"name": "f", "parameters": {}}'),
+        (FUNCTION_TAG, "<function=f>{}</function>"),
+        (PYTHON_LIST, "[f()]"),
+    ]:
         assert events([text], tool_format, tools=[]) == [("text", text)]
 
 
 @pytest.mark.parametrize("tool_format", FORMATS)
 def test_text_and_calls_may_follow_one_another(tool_format):
     called = encode([call("f", {"a": 1}), call("g")], tool_format)
-    assert taken_apart(f"Let me see.\n{called}\nDone.", tool_format) == ("Let me see.\n\nDone.", [("f", {"a": 1}), ("g", {})])
+    assert taken_apart(f"Let me see.\n{called}\nDone.", tool_format) == (
+        "Let me see.\n\nDone.",
+        [("f", {"a": 1}), ("g", {})],
+    )
 
 
 def test_declared_calls_of_a_list_run_beside_failed_ones():
@@ -346,14 +367,18 @@ def test_no_tool_syntax_leaks_as_text(tool_format):
 
 # Properties ----------------------------------------------------------------------------------------------------------
 
-fragments = st.sampled_from(
-    [
-        '{"type": "function", ', '"name": "f"', '"parameters": ', '{"name": "f", "parameters": {"a": 1}}', '{"name": "unknown", "parameters"',
-        "{", "}", "[", "]", "(", ")", '"', "'", "\\", ",", ";", ":", " ", "\n", "<", ">", "=", "**", '"""',
-        "<function=f>", "<function=g>{}", "</function>", "</func", "<|python_tag|>", "<|pyth", "[f(", "[f(a=1)", ", g(b='x')", "[unknown(", "f", "nul", "1", "-1.5", "None",
-        "brave_search.call(", 'query="x")', "wolfram_alpha.call(", "text ", "é🙂",
-    ]
-)  # fmt: skip
+MARKS = ["{", "}", "[", "]", "(", ")", '"', "'", "\\", ",", ";", ":", " ", "\n", "<", ">", "=", "**", '"""']
+JSON_PIECES = [
+    '{"type": "function", ',
+    '"name": "f"',
+    '"parameters": ',
+    '{"name": "f"}',
+    '{"name": "unknown", "parameters"',
+]
+TAG_PIECES = ["<function=f>", "<function=g>{}", "</function>", "</func"]
+PYTHON_PIECES = ["[f(", "[f(a=1)", ", g(b='x')", "[unknown(", "f", "nul", "1", "-1.5", "None"]
+BUILTIN_PIECES = ["<|python_tag|>", "<|pyth", "brave_search.call(", 'query="x")', "wolfram_alpha.call("]
+fragments = st.sampled_from([*MARKS, *JSON_PIECES, *TAG_PIECES, *PYTHON_PIECES, *BUILTIN_PIECES, "text ", "é🙂"])
 answers = st.one_of(st.lists(fragments, max_size=16).map("".join), st.text(max_size=60))
 formats = st.sampled_from(FORMATS)
 
@@ -414,7 +439,9 @@ json_values = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=6), inner, max_size=4),
     max_leaves=12,
 )
-arguments = st.dictionaries(st.text(max_size=8) | st.sampled_from(["a", "max-size", "from", "a.b"]), json_values, max_size=4)
+arguments = st.dictionaries(
+    st.text(max_size=8) | st.sampled_from(["a", "max-size", "from", "a.b"]), json_values, max_size=4
+)
 tool_names = st.sampled_from([defined.tool_name for defined in TOOLS])
 calls = st.lists(st.builds(make_call, st.just("c"), tool_names, arguments), min_size=1, max_size=4)
 queries = st.builds(lambda text: make_call("c", "brave_search", {"query": text}), st.text())
@@ -424,7 +451,12 @@ programs = st.builds(
 )
 
 
-@given(calls | st.lists(st.one_of(queries, programs), min_size=1, max_size=4) | st.lists(st.one_of(queries, programs, calls.map(lambda c: c[0])), max_size=5), formats)
+@given(
+    calls
+    | st.lists(st.one_of(queries, programs), min_size=1, max_size=4)
+    | st.lists(st.one_of(queries, programs, calls.map(lambda c: c[0])), max_size=5),
+    formats,
+)
 def test_what_is_encoded_decodes_to_the_same_calls(made, tool_format):
     untyped = [types_pb2.ToolDefinition(tool_name=defined.tool_name) for defined in TOOLS]
     answer = decode(encode(made, tool_format), untyped, tool_format, call_ids=lambda: "c")
@@ -438,18 +470,28 @@ def test_very_long_values_survive(tool_format):
     assert json.loads(made.arguments_json) == {"a": long}
 
 
-HOSTILE = ['{"name": "f", "parameters": {"a": "', "[f(a=", "<function=f>", "<", "{", "[", "\n{", "\n[f", " ", "\n", "<|python_tag|>", "[f(),", "}", '"', "''"]
+HOSTILE = [
+    '{"name": "f", "parameters": {"a": "',
+    "[f(a=",
+    "<function=f>",
+    "<",
+    "{",
+    "[",
+    "\n{",
+    "\n[f",
+    " ",
+    "\n",
+    "<|python_tag|>",
+    "[f(),",
+    "}",
+    '"',
+    "''",
+]
 
 
 @pytest.mark.parametrize("tool_format", FORMATS)
 @pytest.mark.parametrize("unit", HOSTILE)
-def test_hostile_repetition_takes_linear_time(tool_format, unit):
-    def seconds(length):
-        text = unit * (length // len(unit))
-        start = time.process_time()
-        decode(text, TOOLS, tool_format)
-        events([text[i : i + 7] for i in range(0, len(text), 7)], tool_format)
-        return time.process_time() - start
-
-    # Eight times the text may take eight times as long, not sixty-four times; the constant absorbs noise.
-    assert seconds(64_000) < 25 * seconds(8_000) + 0.5
+def test_hostile_repetition_is_read_to_its_end(tool_format, unit):
+    text = unit * (50_000 // len(unit))
+    pieces = [text[i : i + 7] for i in range(0, len(text), 7)]
+    assert events(pieces, tool_format) == events([text], tool_format)

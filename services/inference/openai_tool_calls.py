@@ -64,22 +64,35 @@ class RawCall:
             return None
         return arguments if isinstance(arguments, dict) and not too_deep else None
 
-    def to_call(self, declared: Collection[str], new_id: Callable[[], str]) -> types_pb2.ToolCall | None:
-        """The call; None when its arguments are invalid or nobody declared its tool."""
+    def to_call(
+        self, declared: Collection[str], new_id: Callable[[], str], *, cut: bool = False
+    ) -> types_pb2.ToolCall | None:
+        """The call; None when its arguments are invalid or nobody declared its tool.
+
+        Args:
+            declared: Names of the tools that may be called.
+            new_id: Makes an identifier for a call without.
+            cut: The answer broke off in this call: arguments that are missing are no empty ones.
+        """
         arguments = self.parsed_arguments()
-        if arguments is None or self.name not in declared:
+        if arguments is None or self.name not in declared or (cut and not self.arguments.strip()):
             return None
         return make_call(self.call_id or new_id(), self.name, arguments)
 
 
 def read_calls(
-    sent: Sequence[JsonObject], declared: Collection[str], new_id: Callable[[], str] = new_call_id
+    sent: Sequence[JsonObject],
+    declared: Collection[str],
+    *,
+    cut: bool = False,
+    new_id: Callable[[], str] = new_call_id,
 ) -> tuple[list[types_pb2.ToolCall], list[str]]:
     """Reads the tool calls of a whole answer.
 
     Args:
         sent: OpenAI's tool call objects.
         declared: Names of the tools that may be called.
+        cut: The answer broke off, out of tokens.
         new_id: Makes an identifier for a call without.
 
     Returns:
@@ -90,7 +103,7 @@ def read_calls(
     for position, item in enumerate(sent):
         raw = RawCall(position)
         raw.add(item)
-        call = raw.to_call(declared, new_id)
+        call = raw.to_call(declared, new_id, cut=cut and position == len(sent) - 1)
         if call is None:
             texts.append(raw.text)
         else:
@@ -124,9 +137,13 @@ class ToolCallStream:
             self._call_of(fragment, position).add(fragment)
         return self._advance(ended=False)
 
-    def finish(self) -> list[types_pb2.ToolCallDelta]:
-        """Ends the calls that are still open and returns what is new."""
-        return self._advance(ended=True)
+    def finish(self, *, cut: bool = False) -> list[types_pb2.ToolCallDelta]:
+        """Ends the calls that are still open and returns what is new.
+
+        Args:
+            cut: The answer broke off, out of tokens.
+        """
+        return self._advance(ended=True, cut=cut)
 
     def _call_of(self, fragment: JsonObject, position: int) -> RawCall:
         """The call that a fragment belongs to: the one of its index, unless it names another id and a function anew."""
@@ -142,18 +159,19 @@ class ToolCallStream:
         self._waiting.append(call)
         return call
 
-    def _advance(self, *, ended: bool) -> list[types_pb2.ToolCallDelta]:
+    def _advance(self, *, ended: bool, cut: bool = False) -> list[types_pb2.ToolCallDelta]:
         deltas: list[types_pb2.ToolCallDelta] = []
         while self._waiting:
             first = self._waiting[0]
             deltas += _progress(first)
             if not ended and (len(self._waiting) == 1 or first.parsed_arguments() is None):
                 break
-            deltas.append(self._result(self._waiting.popleft()))
+            self._waiting.popleft()
+            deltas.append(self._result(first, cut=cut and not self._waiting))
         return deltas
 
-    def _result(self, raw: RawCall) -> types_pb2.ToolCallDelta:
-        call = raw.to_call(self._declared, self._new_id)
+    def _result(self, raw: RawCall, *, cut: bool) -> types_pb2.ToolCallDelta:
+        call = raw.to_call(self._declared, self._new_id, cut=cut)
         if call is None:
             return _Delta(text=raw.text, parse_status=types_pb2.TOOL_CALL_PARSE_STATUS_FAILED)
         self.succeeded += 1

@@ -1,0 +1,226 @@
+"""Brings a stack up, shows that it works, and keeps it until it is told to stop."""
+
+import asyncio
+import os
+import shutil
+import signal
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.markup import escape
+
+from caravan import AsyncClient
+from caravan.local import checks, first_calls, plan, store
+from caravan.local.child import Program
+from caravan.local.display import Display, display_on
+from caravan.local.layout import Layout, claim
+from caravan.local.problems import StackError
+from caravan.local.supervisor import Member, Phase, Supervisor, guarded
+from caravan.registry.v1 import models_pb2
+
+_ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+# An address to listen on is not always one to dial.
+_THIS_MACHINE = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}  # noqa: S104 - it is what the user asked for
+
+
+class Stack:
+    """The members of a stack and the order in which they start."""
+
+    def __init__(self, wish: plan.Wish, layout: Layout) -> None:
+        """Settles what to start.
+
+        Args:
+            wish: What the user asked for.
+            layout: The data directory.
+
+        Raises:
+            StackError: Something that is needed is not there.
+        """
+        self.wish = wish
+        self.layout = layout
+        self.model = plan.find_model(wish.model)
+        self._programs = plan.Programs(wish, layout, self.model)
+        self.providers = [
+            _member(plan.VLLM, f"chat and completion, {self.model.source}", self._programs.inference, wave=1),
+            *(
+                [_member(plan.EMBEDDINGS, "embeddings", self._programs.embeddings, wave=1)]
+                if plan.has_embeddings()
+                else []
+            ),
+        ]
+        self.redis_url = wish.redis_url or ""
+        self.store = None if wish.redis_url else self._store()
+        self.gateway = _member("gateway", f"registry and routing, {wish.listen}", self._gateway, wave=2)
+
+    @property
+    def members(self) -> list[Member]:
+        """The members, in the order in which they start."""
+        return [*([self.store] if self.store else []), *self.providers, self.gateway]
+
+    async def bring_up(self, supervisor: Supervisor) -> None:
+        """Starts the members, the providers at the same time.
+
+        Args:
+            supervisor: Keeps them.
+
+        Raises:
+            StackError: One of them cannot start.
+        """
+        if self.store:
+            await supervisor.bring_up(self.store)
+        else:
+            await store.require(self.redis_url)
+        try:
+            async with asyncio.TaskGroup() as group:
+                for provider in self.providers:
+                    group.create_task(supervisor.bring_up(provider))
+                group.create_task(self._bring_up_gateway(supervisor))
+        except* StackError as several:
+            raise several.exceptions[0] from None
+
+    @property
+    def target(self) -> str:
+        """Address at which this machine reaches the gateway."""
+        host, _, port = self.wish.listen.rpartition(":")
+        return f"{_THIS_MACHINE.get(host, host)}:{port}"
+
+    def demo_model(self, models: Iterable[models_pb2.Model]) -> str:
+        """The model to show: the one that vLLM serves.
+
+        Args:
+            models: What is served.
+        """
+        return next(model.model_id for model in models if model.provider_id == plan.VLLM)
+
+    async def models(self, client: AsyncClient) -> list[models_pb2.Model]:
+        """Waits until the gateway serves what the providers have.
+
+        Args:
+            client: A client of the gateway.
+        """
+        while True:
+            for member in self.members:
+                if member.phase is Phase.FAILED:
+                    message = f"{member.name} does not stay up; its log is in {self.layout.logs}"
+                    raise StackError(message)
+            found = await checks.served_models(client, [provider.name for provider in self.providers])
+            if found:
+                return found
+            await asyncio.sleep(0.2)
+
+    async def _bring_up_gateway(self, supervisor: Supervisor) -> None:
+        for provider in self.providers:
+            await provider.listening.wait()
+        await supervisor.bring_up(self.gateway)
+
+    def _gateway(self, listen: str) -> Program:
+        addresses = {provider.name: provider.address for provider in self.providers}
+        return self._programs.gateway(self.redis_url, addresses)
+
+    def _store(self) -> Member:
+        program, self.redis_url = self._programs.store()
+        url = self.redis_url
+
+        async def ready(_: str) -> bool:
+            return await store.answers(url)
+
+        return Member("store", "registry's data, Valkey", lambda _: program, ready, wave=0, announces=False)
+
+
+async def run(wish: plan.Wish, console: Console, *, demo: bool) -> int:
+    """Brings a stack up and serves until a signal ends it.
+
+    Args:
+        wish: What the user asked for.
+        console: Where to show it.
+        demo: Show a first chat.
+
+    Returns:
+        Exit code: 0 when it had come up, 128 plus the signal's number when the signal came before.
+
+    Raises:
+        CaravanError: It cannot start.
+    """
+    plan.require_packages()
+    plan.require_free(wish.listen, allow_insecure=wish.allow_insecure)
+    with claim(wish.data) as layout:
+        stack = Stack(wish, layout)
+        display = display_on(console, stack.members)
+        async with guarded(display) as supervisor:
+            up = asyncio.Event()
+            serving = asyncio.create_task(_serve(stack, supervisor, display, up, demo=demo))
+            with _signals(serving, supervisor) as signals:
+                try:
+                    await serving
+                except asyncio.CancelledError:
+                    if not signals:
+                        raise
+                console.print("stopping", style="dim")
+                await supervisor.stop()
+        return 0 if up.is_set() else 128 + signals[0]
+
+
+async def _serve(stack: Stack, supervisor: Supervisor, display: Display, up: asyncio.Event, *, demo: bool) -> None:
+    """Comes up, shows it, and waits for ever."""
+    async with AsyncClient(stack.target) as client:
+        with display.coming_up():
+            await stack.bring_up(supervisor)
+            models = await stack.models(client)
+        if demo:
+            await first_calls.show(client, stack.demo_model(models), display.console)
+        _show_what_is_there(stack, models, display.console)
+        up.set()
+    await asyncio.Event().wait()
+
+
+@contextmanager
+def _signals(serving: "asyncio.Task[None]", supervisor: Supervisor) -> Iterator[list[int]]:
+    """The first signal ends the serving, a second one the processes at once. Yields the signals that have come."""
+    loop, seen = asyncio.get_running_loop(), list[int]()
+    killing: list[asyncio.Task[None]] = []
+
+    def arrived(number: int) -> None:
+        seen.append(number)
+        if len(seen) == 1:
+            serving.cancel()
+        else:
+            killing.append(loop.create_task(supervisor.kill()))
+
+    for number in _ENDING:
+        loop.add_signal_handler(number, arrived, number)
+    try:
+        yield seen
+    finally:
+        for number in _ENDING:
+            loop.remove_signal_handler(number)
+
+
+def _show_what_is_there(stack: Stack, models: list[models_pb2.Model], console: Console) -> None:
+    command = "caravan" if shutil.which("caravan") else os.path.relpath(sys.argv[0])
+    target = "" if stack.wish.listen.endswith(":8321") else f" --target {stack.target}"
+    kinds = {models_pb2.MODEL_TYPE_EMBEDDING: "embedding"}
+    lines = [
+        "",
+        "[bold green]Caravan is up.[/]",
+        f"  gateway  [bold]{stack.target}[/] (gRPC)",
+        *[f"  {member.name:<8} {member.address}" for member in stack.providers],
+        "  models   " + ", ".join(f"{escape(m.model_id)} ({kinds.get(m.model_type, 'llm')})" for m in models),
+        f"  logs     {escape(str(stack.layout.logs))}",
+        "",
+        "Try, in another terminal:",
+        f"  [bold]{command} chat{target}[/]",
+        f"  [bold]{command} models list{target}[/]",
+        f'  [bold]{command} embed "hello world"{target}[/]'
+        if len(stack.providers) > 1
+        else f"  [bold]{command} routes{target}[/]",
+        "",
+        "Ctrl-C stops everything.",
+    ]
+    for line in lines:
+        console.print(line, highlight=False, soft_wrap=True)
+
+
+def _member(name: str, what: str, program: Callable[[str], Program], *, wave: int) -> Member:
+    return Member(name, what, program, checks.serves, wave)
