@@ -120,7 +120,7 @@ class Worker:
         self._routes.end_streams()
         await self._edge.stop_listening()
         deadline = asyncio.get_running_loop().time() + self._settings.drain_seconds
-        while self._proxy.calls and asyncio.get_running_loop().time() < deadline:
+        while self._proxy.calls and asyncio.get_running_loop().time() < deadline:  # noqa: ASYNC110 - once in a process's life
             await asyncio.sleep(0.02)
         await self.stop()
 
@@ -203,8 +203,14 @@ class Worker:
             ),
             [
                 *registry_servicer.bindings(registry),
-                Binding("caravan.inspect.v1.InspectService", inspect_pb2_grpc.add_InspectServiceServicer_to_server, inspect),
-                Binding("caravan.registry.v1.RoutesService", routes_pb2_grpc.add_RoutesServiceServicer_to_server, self._routes),
+                Binding(
+                    "caravan.inspect.v1.InspectService", inspect_pb2_grpc.add_InspectServiceServicer_to_server, inspect
+                ),
+                Binding(
+                    "caravan.registry.v1.RoutesService",
+                    routes_pb2_grpc.add_RoutesServiceServicer_to_server,
+                    self._routes,
+                ),
             ],
             readiness=self._readiness,
             telemetry=self._telemetry,

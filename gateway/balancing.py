@@ -76,7 +76,7 @@ class Balancer:
 
     def __init__(
         self,
-        settings: BalancingSettings = BalancingSettings(),  # noqa: B008 - frozen
+        settings: BalancingSettings = BalancingSettings(),
         *,
         clock: Callable[[], float] = time.monotonic,
         rng: random.Random | None = None,

@@ -1,17 +1,20 @@
-"""What the contract says of each RPC: where it is routed, and what it is at the HTTP edge. Read from the descriptors, so a new RPC or a new
-API needs no code here."""
+"""What the contract says of each RPC: where it is routed, and what it is at the HTTP edge.
+
+Read from the descriptors, so a new RPC or a new API needs no code here.
+"""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
+from typing import TypeAlias
 
 from google.api import annotations_pb2
 from google.protobuf import descriptor_pb2
 
 from caravan.options.v1 import options_pb2
 
-ResourceKind = options_pb2.ResourceKind.ValueType
+ResourceKind: TypeAlias = options_pb2.ResourceKind.ValueType
 
 # Kinds that have entries in the registry. The others (data sets) belong to the provider of their API.
 REGISTERED_KINDS = (

@@ -114,7 +114,7 @@ class ControlLoop:
         store: Store,
         providers: Providers,
         *,
-        settings: ControlSettings = ControlSettings(),  # noqa: B008 - frozen
+        settings: ControlSettings = ControlSettings(),
         resolve: Resolve = resolve_by_system,
         holder: str | None = None,
     ) -> None:
@@ -299,7 +299,9 @@ class ControlLoop:
             await self._providers.load(work.address, resource)
         except CaravanError as error:
             before = self._refusals.get((work.address, key))
-            pause = min(before.pause * 2, self._settings.longest_load_pause) if before else self._settings.first_load_pause
+            pause = (
+                min(before.pause * 2, self._settings.longest_load_pause) if before else self._settings.first_load_pause
+            )
             self._refusals[work.address, key] = _Refusal(
                 error.message, work.instance_id, _revision(resource), pause, time.monotonic() + pause
             )

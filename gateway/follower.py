@@ -91,7 +91,7 @@ class Follower:
             self._changed.notify_all()
         return True
 
-    def _answered(self, answers: bool, why: str = "") -> None:  # noqa: FBT001 - a fact, not an option
+    def _answered(self, answers: bool, why: str = "") -> None:
         if answers != self.store_answers:
             _log.info("registry_store", answers=answers, why=why)
         self.store_answers = answers

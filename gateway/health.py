@@ -1,6 +1,7 @@
 """`grpc.health.v1.Health` for the gateway: of itself, and of every service that it routes."""
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from grpc_health.v1 import health_pb2
 
@@ -28,7 +29,7 @@ class GatewayHealth(HealthServicer):
         super().__init__(readiness, ready_services=[*own, *self._routed])
         self._can_answer = can_answer
 
-    def status(self, service: str) -> "health_pb2.HealthCheckResponse.ServingStatus | None":
+    def status(self, service: str) -> Any:
         """Returns the status of a service, or None for one that the contract does not have."""
         own = super().status("")
         if service in self._own:

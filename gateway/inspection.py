@@ -131,4 +131,6 @@ def _start(names: Sequence[str], token: str) -> int:
     try:
         return names.index(token) + 1
     except ValueError:
-        raise InvalidArgumentError.of("page_token", "is none that a page before has given, or its entry is gone") from None
+        raise InvalidArgumentError.of(
+            "page_token", "is none that a page before has given, or its entry is gone"
+        ) from None

@@ -26,7 +26,9 @@ class Measurements:
         if telemetry.meter_provider is not None:
             meter = telemetry.meter_provider.get_meter("caravan.gateway")
             self._duration = meter.create_histogram("caravan.gateway.call.duration", "ms", "Duration of relayed calls")
-            self._attempts = meter.create_counter("caravan.gateway.call.retries", "{attempt}", "Attempts beyond the first")
+            self._attempts = meter.create_counter(
+                "caravan.gateway.call.retries", "{attempt}", "Attempts beyond the first"
+            )
 
     def __call__(self, path: str, provider_id: str, code: str, seconds: float, attempts: int) -> None:
         """Notes a call that has ended; see `gateway.proxy.Observer`."""

@@ -28,7 +28,9 @@ def too_large(size: int, limit: int) -> ResourceExhaustedError:
         size: Size of the message in bytes.
         limit: Largest size in bytes.
     """
-    text = f"the message has {size} bytes and the gateway passes at most {limit}; an operator can raise max_receive_bytes"
+    text = (
+        f"the message has {size} bytes and the gateway passes at most {limit}; an operator can raise max_receive_bytes"
+    )
     return ResourceExhaustedError(text, reason="MESSAGE_TOO_LARGE")
 
 

@@ -58,7 +58,7 @@ class Providers:
         Raises:
             CaravanError: It does not answer.
         """
-        request = providers_pb2.UnloadResourceRequest(kind=key[0], resource_id=key[1])  # type: ignore[arg-type]
+        request = providers_pb2.UnloadResourceRequest(kind=key[0], resource_id=key[1])
         try:
             await self._stub(address).UnloadResource(request, timeout=_UNLOAD_SECONDS)
         except grpc.aio.AioRpcError as error:
@@ -78,5 +78,3 @@ class Providers:
         if channel is None:
             channel = self._channels[address] = open_channel(address, self._tls, options=_OPTIONS)
         return providers_pb2_grpc.ProviderServiceStub(channel)
-
-

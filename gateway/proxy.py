@@ -98,7 +98,7 @@ class _Request:
 class Proxy:
     """Takes the streams that clients open."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all of it is made elsewhere
         self,
         methods: Mapping[str, Method],
         fleet: Fleet,
@@ -107,7 +107,7 @@ class Proxy:
         own: Target,
         refresh: Callable[[], Awaitable[bool]],
         observe: Observer,
-        settings: ProxySettings = ProxySettings(),  # noqa: B008 - frozen
+        settings: ProxySettings = ProxySettings(),
     ) -> None:
         """Makes a proxy without routes.
 
@@ -134,7 +134,7 @@ class Proxy:
         self._requests: dict[Headers, _Request] = {}
         fleet.on_change(self._wake)
 
-    def accept(self, stream: Stream, headers: Headers | None, end: bool) -> None:  # noqa: FBT001 - a connection's callback
+    def accept(self, stream: Stream, headers: Headers | None, end: bool) -> None:
         """Begins a call."""
         call = Call(self, stream)
         self.calls.add(call)
@@ -203,8 +203,8 @@ class Call:
         "_replica",
         "_request",
         "_request_meter",
-        "_response_meter",
         "_responding",
+        "_response_meter",
         "_started",
         "_target",
         "_timer",
@@ -272,7 +272,7 @@ class Call:
 
     # The request.
 
-    def _request_data(self, data: bytes, end: bool) -> None:  # noqa: FBT001 - a stream's callback
+    def _request_data(self, data: bytes, end: bool) -> None:
         self._ended = end
         size = self._request_meter.feed(data)
         if size:
@@ -292,7 +292,7 @@ class Call:
             self._client.open_window(len(data))
             self._read_key()
 
-    def _swallow(self, data: bytes, end: bool) -> None:  # noqa: FBT001 - a stream's callback
+    def _swallow(self, data: bytes, end: bool) -> None:
         pass
 
     def _read_key(self) -> None:
@@ -412,7 +412,7 @@ class Call:
         if not body:
             return
         for data in body[:-1]:
-            upstream.send_data(data, False)  # noqa: FBT003
+            upstream.send_data(data, False)
         upstream.send_data(body[-1], self._ended)
 
     def _wait(self) -> bool:
@@ -469,7 +469,7 @@ class Call:
 
     # The response.
 
-    def _response_headers(self, headers: Headers, end: bool) -> None:  # noqa: FBT001 - a stream's callback
+    def _response_headers(self, headers: Headers, end: bool) -> None:
         if not end:
             if self._responding or headers[0][1].startswith(b"1"):
                 return  # an interim response
@@ -486,12 +486,12 @@ class Call:
         self._drop_upstream(failed=code == _UNAVAILABLE)
         self._finish()
 
-    def _response_data(self, data: bytes, end: bool) -> None:  # noqa: FBT001 - a stream's callback
+    def _response_data(self, data: bytes, end: bool) -> None:
         size = self._response_meter.feed(data)
         if size:
             self.fail(messages.too_large(size, self._proxy.settings.max_message_bytes))
             return
-        self._client.send_data(data, False)  # noqa: FBT003 - trailers end a gRPC response
+        self._client.send_data(data, False)
         if end:
             self.fail(InternalError("the replica ended its response without a status", reason="NO_STATUS"))
 
@@ -555,11 +555,17 @@ def _error_of_reset(code: int, target: Target | None) -> CaravanError:
         case ErrorCode.REFUSED_STREAM:
             return UnavailableError(f"a replica of provider {provider} refused the call", reason="REPLICA_REFUSED")
         case ErrorCode.CANCEL:
-            return CallCancelledError(f"a replica of provider {provider} cancelled the call", reason="REPLICA_CANCELLED")
+            return CallCancelledError(
+                f"a replica of provider {provider} cancelled the call", reason="REPLICA_CANCELLED"
+            )
         case ErrorCode.ENHANCE_YOUR_CALM:
-            return ResourceExhaustedError(f"a replica of provider {provider} is out of room", reason="REPLICA_EXHAUSTED")
+            return ResourceExhaustedError(
+                f"a replica of provider {provider} is out of room", reason="REPLICA_EXHAUSTED"
+            )
         case _:
-            return InternalError(f"a replica of provider {provider} broke the call off ({code})", reason="REPLICA_RESET")
+            return InternalError(
+                f"a replica of provider {provider} broke the call off ({code})", reason="REPLICA_RESET"
+            )
 
 
 def parse_timeout(value: bytes) -> float:
@@ -570,7 +576,9 @@ def parse_timeout(value: bytes) -> float:
     """
     digits, unit = value[:-1], _TIMEOUT_UNITS.get(value[-1:])
     if unit is None or not digits.isdigit() or len(digits) > 8:
-        raise InvalidArgumentError.of("metadata[grpc-timeout]", "must be up to eight digits and one of H, M, S, m, u, n")
+        raise InvalidArgumentError.of(
+            "metadata[grpc-timeout]", "must be up to eight digits and one of H, M, S, m, u, n"
+        )
     return int(digits) * unit
 
 

@@ -167,7 +167,7 @@ class _HealthWatch:
         self._stream.on_headers = self._headers
         self._stream.on_data = self._data
         self._stream.on_reset = self._reset
-        self._stream.send_data(_EMPTY_MESSAGE, True)  # noqa: FBT003
+        self._stream.send_data(_EMPTY_MESSAGE, True)
 
     async def next(self) -> int | None:
         """Returns the next status; None when there will be no more."""
@@ -176,7 +176,7 @@ class _HealthWatch:
     def stop(self) -> None:
         self._stream.reset(ErrorCode.CANCEL)
 
-    def _headers(self, headers: Headers, end: bool) -> None:  # noqa: FBT001 - a stream's callback
+    def _headers(self, headers: Headers, end: bool) -> None:
         if not end:
             return
         if dict(headers).get(b"grpc-status") == _UNIMPLEMENTED:
@@ -185,7 +185,7 @@ class _HealthWatch:
             return
         self._states.put_nowait(None)
 
-    def _data(self, data: bytes, end: bool) -> None:  # noqa: FBT001 - a stream's callback
+    def _data(self, data: bytes, end: bool) -> None:
         self._stream.open_window(len(data))
         self._buffer += data
         while len(self._buffer) >= 5:

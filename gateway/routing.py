@@ -104,9 +104,7 @@ class RoutingTable:
         if target is None:
             raise unknown_resource(kind, resource_id, self._silent)
         if service and target.services and service not in target.services:
-            message = (
-                f"{kind_name(kind)} {resource_id!r} belongs to provider {target.provider_id}, which does not serve {service}"
-            )
+            message = f"{kind_name(kind)} {resource_id!r} belongs to provider {target.provider_id}, which does not serve {service}"
             raise FailedPreconditionError(message, reason="API_NOT_SERVED_BY_PROVIDER")
         return target
 
@@ -146,5 +144,7 @@ class RoutingTable:
         if self._silent:
             message = f"no provider serves {service} yet; not answering yet: {', '.join(self._silent)}"
             return UnavailableError(message, reason="PROVIDERS_STARTING")
-        message = f"no provider serves {service}: start one and name its address under `providers` in the gateway's settings"
+        message = (
+            f"no provider serves {service}: start one and name its address under `providers` in the gateway's settings"
+        )
         return UnimplementedError(message, reason="API_NOT_SERVED", metadata={"service": service})

@@ -39,26 +39,45 @@ class ProviderSettings(BaseModel):
 class GatewaySettings(ServiceSettings):
     """Settings of the gateway, beside those that every service has."""
 
-    listen: str = Field(default="127.0.0.1:8321", description="Address to listen on: host:port or [ipv6]:port. Port 0: a free one.")
+    listen: str = Field(
+        default="127.0.0.1:8321", description="Address to listen on: host:port or [ipv6]:port. Port 0: a free one."
+    )
     provider_id: str = Field(default="gateway", description="Name of this gateway in logs and traces.")
     providers: tuple[ProviderSettings, ...] = Field(default=(), description="The providers behind the gateway.")
     redis_url: SecretStr = Field(
         default=SecretStr(""), description="Redis that holds the registry, for instance redis://127.0.0.1:6379/0."
     )
     workers: int | None = Field(
-        default=None, ge=1, le=256, description="Processes that share the port. Unset: one for every four cores, at least one."
+        default=None,
+        ge=1,
+        le=256,
+        description="Processes that share the port. Unset: one for every four cores, at least one.",
     )
-    upstream_tls: ClientTlsSettings | None = Field(default=None, description="TLS towards the replicas. Unset: plain text.")
-    poll_seconds: float = Field(default=1.0, ge=0.05, le=60, description="Seconds between two times of asking the replicas what they serve.")
+    upstream_tls: ClientTlsSettings | None = Field(
+        default=None, description="TLS towards the replicas. Unset: plain text."
+    )
+    poll_seconds: float = Field(
+        default=1.0, ge=0.05, le=60, description="Seconds between two times of asking the replicas what they serve."
+    )
     lease_seconds: float = Field(
-        default=3.0, ge=0.5, le=60, description="Seconds after which another process takes over the control loop of one that died."
+        default=3.0,
+        ge=0.5,
+        le=60,
+        description="Seconds after which another process takes over the control loop of one that died.",
     )
     load_bound: float = Field(
-        default=1.25, gt=1, le=100, description="Multiple of the mean load up to which a prompt's prefix keeps its replica."
+        default=1.25,
+        gt=1,
+        le=100,
+        description="Multiple of the mean load up to which a prompt's prefix keeps its replica.",
     )
-    max_attempts: int = Field(default=3, ge=1, le=10, description="Replicas that a call which has produced nothing is tried on at most.")
+    max_attempts: int = Field(
+        default=3, ge=1, le=10, description="Replicas that a call which has produced nothing is tried on at most."
+    )
     replay_bytes: int = Field(
-        default=32 << 20, ge=0, description="Most bytes of a request that are kept so that another replica can be tried."
+        default=32 << 20,
+        ge=0,
+        description="Most bytes of a request that are kept so that another replica can be tried.",
     )
 
     @field_validator("redis_url")
@@ -80,13 +99,18 @@ class GatewaySettings(ServiceSettings):
         seen: set[str] = set()
         for provider in self.providers:
             if provider.provider_id in seen:
-                message = f"providers: two providers are called {provider.provider_id!r}: one provider_id, all its replicas under addresses"
+                message = (
+                    f"providers: two are called {provider.provider_id!r}: give one all replicas, or rename the other"
+                )
                 raise ValueError(message)
             seen.add(provider.provider_id)
             for address in provider.addresses:
                 other = owners.setdefault(address, provider.provider_id)
                 if other != provider.provider_id:
-                    message = f"providers: {other!r} and {provider.provider_id!r} have the same address {address}: a process is one provider"
+                    names = f"{other!r} and {provider.provider_id!r}"
+                    message = (
+                        f"providers: {names} have the same address {address}: a process is a replica of one provider"
+                    )
                     raise ValueError(message)
         return self
 

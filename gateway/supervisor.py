@@ -3,7 +3,6 @@
 import json
 import multiprocessing
 import signal
-import socket
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -16,8 +15,8 @@ from typing import Any
 import structlog
 
 from gateway import worker
-from gateway.sockets import bind
 from gateway.settings import GatewaySettings
+from gateway.sockets import bind
 from services.core.errors import CaravanError
 from services.core.logs import configure_logs
 from services.core.settings import split_address
@@ -49,8 +48,8 @@ class _Slot:
 def run(settings: GatewaySettings) -> int:
     """Runs the gateway until SIGTERM or SIGINT, then drains it; a second signal stops it at once.
 
-    Prints a JSON object a line on stdout, as `services.core.server.run` does: `listening` with the address when calls are accepted, `serving`
-    when every worker has routes, `draining` and `stopped`. The log is on stderr.
+    Prints a JSON object a line on stdout, as `services.core.server.run` does: `listening` with the address when calls are accepted,
+    `serving` when every worker has routes, `draining` and `stopped`. The log is on stderr.
 
     Args:
         settings: The gateway's settings.
@@ -112,9 +111,14 @@ class Supervisor:
         for slot in self._slots:
             if slot.process is None and now >= slot.not_before:
                 ours, theirs = self._spawn.Pipe()
-                settings = self._settings if slot.number == 0 else self._settings.model_copy(update={"prometheus_port": None})
+                settings = (
+                    self._settings if slot.number == 0 else self._settings.model_copy(update={"prometheus_port": None})
+                )
                 slot.process = self._spawn.Process(
-                    target=worker.main, args=(settings, self.address, theirs), name=f"gateway-{slot.number}", daemon=False
+                    target=worker.main,
+                    args=(settings, self.address, theirs),
+                    name=f"gateway-{slot.number}",
+                    daemon=False,
                 )
                 slot.process.start()
                 theirs.close()

@@ -76,7 +76,9 @@ class Work:
     """Resources that nobody has registered any more."""
 
 
-def work(surveys: Sequence[Survey], registered: Mapping[Key, providers_pb2.Resource], claimed: frozenset[Key]) -> list[Work]:
+def work(
+    surveys: Sequence[Survey], registered: Mapping[Key, providers_pb2.Resource], claimed: frozenset[Key]
+) -> list[Work]:
     """Returns what the replicas must load or drop.
 
     Args:
@@ -92,11 +94,9 @@ def work(surveys: Sequence[Survey], registered: Mapping[Key, providers_pb2.Resou
             if _entry(key, resource).provider_id == survey.provider_id and key not in claimed
         }
         for seen, description in survey.ready():
-            loaded = {(item.kind, item.resource_id): item.revision for item in description.loaded}
+            loaded: dict[Key, int] = {(item.kind, item.resource_id): item.revision for item in description.loaded}
             load = tuple(
-                resource
-                for key, resource in wanted.items()
-                if loaded.get(key) != _entry(key, resource).entry.revision
+                resource for key, resource in wanted.items() if loaded.get(key) != _entry(key, resource).entry.revision
             )
             unload = tuple(key for key in loaded if key not in wanted and key not in claimed)
             if load or unload:
@@ -196,7 +196,7 @@ class _Builder:
         entry.entry.unavailable_reason = "" if served else reason
         self._entries[key] = entry
         self._routes[key] = routes_pb2.ResourceRoute(
-            kind=key[0],  # type: ignore[arg-type]
+            kind=key[0],
             resource_id=key[1],
             provider_id=entry.provider_id,
             addresses=addresses,
@@ -204,7 +204,7 @@ class _Builder:
         )
 
     def _warn_of_name(self, survey: Survey, key: Key, owner: str) -> None:
-        name = kind_name(key[0])  # type: ignore[arg-type]
+        name = kind_name(key[0])
         if owner == survey.provider_id:
             return
         self._warnings[survey.provider_id].append(
@@ -300,7 +300,7 @@ def _own_warnings(survey: Survey) -> list[str]:
                 "correct its --provider-id or the gateway's `providers`"
             )
         for key, problem in sorted(seen.load_problems.items()):
-            name = kind_name(key[0])  # type: ignore[arg-type]
+            name = kind_name(key[0])
             warnings.append(f"the replica at {seen.address} does not take {name} {key[1]!r}: {problem}")
     return warnings
 

@@ -1,5 +1,7 @@
-"""Reads single fields from the wire bytes of a protobuf message, without parsing it
-(https://protobuf.dev/programming-guides/encoding)."""
+"""Reads single fields from the wire bytes of a protobuf message, without parsing it.
+
+The format: https://protobuf.dev/programming-guides/encoding.
+"""
 
 _LENGTH = 2
 _GROUP_END = 4

@@ -9,7 +9,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import cast
+from typing import ClassVar, cast
 
 import structlog
 
@@ -84,7 +84,7 @@ class Stream:
         else:
             self.connection.emit_headers(self, headers, end=end)
 
-    def send_data(self, data: bytes, end: bool) -> None:  # noqa: FBT001 - called for every message
+    def send_data(self, data: bytes, end: bool) -> None:
         """Sends bytes as soon as the windows allow."""
         self.connection.send_data(self, data, end)
 
@@ -206,7 +206,7 @@ class Connection(asyncio.Protocol):
         if end:
             self._ended(stream)
 
-    def send_data(self, stream: Stream, data: bytes, end: bool) -> None:  # noqa: FBT001 - called for every message
+    def send_data(self, stream: Stream, data: bytes, end: bool) -> None:
         """Writes data if every window is open, otherwise keeps it in the stream."""
         size = len(data)
         if (
@@ -304,7 +304,7 @@ class Connection(asyncio.Protocol):
             raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "a header block is not complete")
         if not self._settled and kind != frames.SETTINGS:
             raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "SETTINGS must come first")
-        handler = _HANDLERS.get(kind)
+        handler = self._HANDLERS.get(kind)
         if handler is not None:  # unknown frames are ignored
             handler(self, flags, stream_id, payload)
 
@@ -476,7 +476,7 @@ class Connection(asyncio.Protocol):
 
     # Sending.
 
-    def _emit_data(self, stream: Stream, data: bytes, end: bool) -> None:  # noqa: FBT001 - called for every message
+    def _emit_data(self, stream: Stream, data: bytes, end: bool) -> None:
         size = len(data)
         stream.send_window -= size
         self._send_window -= size
@@ -508,7 +508,7 @@ class Connection(asyncio.Protocol):
                 return
             if len(data) > room:
                 queue[0] = (data[room:], end)
-                self._emit_data(stream, data[:room], False)  # noqa: FBT003
+                self._emit_data(stream, data[:room], False)
             else:
                 queue.popleft()
                 self._emit_data(stream, data, end)
@@ -533,16 +533,14 @@ class Connection(asyncio.Protocol):
             self._out.clear()
             self._transport.write(data)
 
-
-_HANDLERS: dict[int, Callable[[Connection, int, int, bytes], None]] = {
-    frames.DATA: Connection._refuse_push,  # only reached inside a header block, which _frame refuses before
-    frames.HEADERS: Connection._headers,
-    frames.PRIORITY: Connection._priority,
-    frames.RST_STREAM: Connection._rst_stream,
-    frames.SETTINGS: Connection._settings,
-    frames.PUSH_PROMISE: Connection._refuse_push,
-    frames.PING: Connection._ping,
-    frames.GOAWAY: Connection._goaway,
-    frames.WINDOW_UPDATE: Connection._window_update,
-    frames.CONTINUATION: Connection._continuation,
-}
+    _HANDLERS: ClassVar[dict[int, Callable[["Connection", int, int, bytes], None]]] = {
+        frames.HEADERS: _headers,
+        frames.PRIORITY: _priority,
+        frames.RST_STREAM: _rst_stream,
+        frames.SETTINGS: _settings,
+        frames.PUSH_PROMISE: _refuse_push,
+        frames.PING: _ping,
+        frames.GOAWAY: _goaway,
+        frames.WINDOW_UPDATE: _window_update,
+        frames.CONTINUATION: _continuation,
+    }

@@ -68,7 +68,7 @@ class ServerConnection(Connection):
                 self._break(stream, ErrorCode.PROTOCOL_ERROR)
                 return
             stream.remote_done = True
-            stream.on_data(b"", True)  # noqa: FBT003 - gRPC has no request trailers: they only end the request
+            stream.on_data(b"", True)
             if stream.local_done:
                 self.streams.pop(stream_id, None)
             return

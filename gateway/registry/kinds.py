@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol, cast
+from typing import Any, Protocol, TypeAlias, cast
 
 from google.protobuf.message import Message
 
@@ -19,10 +19,10 @@ class Entry(Protocol):
     provider_id: str
     entry: entry_pb2.RegistryEntry
 
-    def CopyFrom(self, other: Any) -> None:  # noqa: N802 - protobuf's name
+    def CopyFrom(self, other: Any) -> None:
         """Becomes equal to `other`."""
 
-    def SerializeToString(self, *, deterministic: bool = False) -> bytes:  # noqa: N802 - protobuf's name
+    def SerializeToString(self, *, deterministic: bool = False) -> bytes:
         """Returns the wire bytes."""
 
 
@@ -136,7 +136,7 @@ KINDS: tuple[Kind, ...] = (
 BY_VALUE: Mapping[int, Kind] = {kind.value: kind for kind in KINDS}
 _BY_MEMBER = {kind.member: kind for kind in KINDS}
 
-Key = tuple[int, str]
+Key: TypeAlias = tuple[ResourceKind, str]
 """A resource: its kind and its identifier."""
 
 

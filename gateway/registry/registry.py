@@ -150,7 +150,7 @@ class Registry:
             raise unknown_resource(kind.value, identifier)
         return entry
 
-    def list(self, kind: Kind, request: Any) -> Page:
+    def page(self, kind: Kind, request: Any) -> Page:
         """Returns a page of entries in the order of their identifiers.
 
         Args:
@@ -189,8 +189,9 @@ class Registry:
             case "repeated":
                 return
             case "stale":
+                name = kind_name(kind.value)
                 message = (
-                    f"{kind_name(kind.value)} {identifier!r} has revision {removal.revision}, not {revision}: read it again, then decide"
+                    f"{name} {identifier!r} has revision {removal.revision}, not {revision}: read it again, then decide"
                 )
                 raise AbortedError(message, reason="STALE_REVISION", metadata={"revision": str(removal.revision)})
             case "absent":
@@ -211,7 +212,8 @@ class Registry:
         if same_provider and same:
             return own
         message = (
-            f"{kind_name(kind.value)} {key[1]!r} is served by provider {own.provider_id} by itself: register yours under another identifier"
+            f"{kind_name(kind.value)} {key[1]!r} is served by provider {own.provider_id} by itself: "
+            "register yours under another identifier"
         )
         raise AlreadyExistsError(message, resource_type=kind.member, resource_name=key[1], reason="SERVED_BY_PROVIDER")
 

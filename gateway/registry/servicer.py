@@ -59,7 +59,7 @@ class _Servicer:
 
     async def _list(self, request: Any, context: Context) -> Any:
         del context
-        page = self._registry.list(self._kind, request)
+        page = self._registry.page(self._kind, request)
         return self._kind.list_class(data=page.entries, next_page_token=page.next_token)
 
     async def _unregister(self, request: Any, context: Context) -> Any:

@@ -5,13 +5,14 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.resources import files
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import redis.exceptions
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
+from caravan.options.v1 import options_pb2
 from caravan.providers.v1 import providers_pb2
 from gateway.registry.kinds import Key
 from services.core.errors import CaravanError, InternalError, UnavailableError
@@ -270,7 +271,7 @@ class RegistryStore:
             UnavailableError: Redis does not answer.
         """
         with _translated():
-            return int(await self._client.hget(_PUBLISHED, "version") or 0)  # type: ignore[misc]
+            return int(await self._client.hget(_PUBLISHED, "version") or 0)
 
     async def published(self) -> dict[str, bytes]:
         """Returns the parts of the published view and its version.
@@ -279,7 +280,7 @@ class RegistryStore:
             UnavailableError: Redis does not answer.
         """
         with _translated():
-            parts: dict[bytes, bytes] = await self._client.hgetall(_PUBLISHED)  # type: ignore[misc,assignment]
+            parts = cast("dict[bytes, bytes]", await self._client.hgetall(_PUBLISHED))
         return {name.decode(): value for name, value in parts.items()}
 
     async def news(self) -> AsyncIterator[Literal["changed", "published"]]:
@@ -313,7 +314,9 @@ def _translated() -> Iterator[None]:
 
 def store_unavailable() -> CaravanError:
     """Returns the error for a store that does not answer."""
-    message = "the registry's store (Redis) does not answer; what is registered stays reachable, but nothing can be changed"
+    message = (
+        "the registry's store (Redis) does not answer; what is registered stays reachable, but nothing can be changed"
+    )
     return UnavailableError(message, reason="REGISTRY_UNAVAILABLE", retry_after=1.0)
 
 
@@ -327,4 +330,4 @@ def _field(key: Key) -> str:
 
 def _key(field: bytes) -> Key:
     kind, _, identifier = field.decode().partition("/")
-    return int(kind), identifier
+    return options_pb2.ResourceKind.ValueType(int(kind)), identifier

@@ -27,7 +27,9 @@ class Replica(
 ):
     """Behaves as the request's text and metadata ask it to."""
 
-    def __init__(self, provider_id: str = "echo", models: tuple[str, ...] = ("echo-1",), services: tuple[str, ...] = (INFERENCE,)) -> None:
+    def __init__(
+        self, provider_id: str = "echo", models: tuple[str, ...] = ("echo-1",), services: tuple[str, ...] = (INFERENCE,)
+    ) -> None:
         self.provider_id = provider_id
         self.models = models
         self.services = services
@@ -177,7 +179,9 @@ class Replica(
         )
         response.config.update({"api_key": "********"})
         for model in self.models if self.ready else ():
-            response.resources.add().model.CopyFrom(models_pb2.Model(model_id=model, provider_model_id=model, model_type=1))  # type: ignore[arg-type]
+            response.resources.add().model.CopyFrom(
+                models_pb2.Model(model_id=model, provider_model_id=model, model_type=1)
+            )  # type: ignore[arg-type]
         for name, resource in self.loaded.items():
             loaded = response.loaded.add(resource_id=name, revision=resource.model.entry.revision)
             loaded.kind = options_pb2.RESOURCE_KIND_MODEL

@@ -43,7 +43,8 @@ class ValkeyServer:
                 try:
                     client.ping()
                 except redis.RedisError:
-                    assert time.monotonic() < ends and self.process.poll() is None, "valkey-server does not start"
+                    if time.monotonic() > ends or self.process.poll() is not None:
+                        raise
                     time.sleep(0.01)
                 else:
                     return

@@ -46,6 +46,7 @@ _FIELDS = {
 """Our field for each of OpenAI's."""
 _TOPICS = (
     ("", re.compile(r"context length|too (?:long|large)|input_tokens|`inputs` tokens")),
+    ("output_dimension", re.compile(r"matryoshka|\bdimensions\b", re.IGNORECASE)),
     ("response_format", re.compile(r"grammar|json.?schema|structured.output|guided", re.IGNORECASE)),
 )
 """Our field for what a message is about that names none; the empty one stands for the content."""

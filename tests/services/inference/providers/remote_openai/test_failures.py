@@ -55,6 +55,7 @@ async def failure(provider: RemoteOpenAIProvider) -> CaravanError:
         (openai_error("Invalid schema", "response_format"), "Invalid schema", "response_format"),
         (openai_error(CONTEXT, code="context_length_exceeded"), CONTEXT, "messages"),
         (openai_error("Grammar error: Invalid type: nonsense"), "Grammar error", "response_format"),
+        (openai_error("Model 'm' does not support Matryoshka embeddings"), "Matryoshka", "output_dimension"),
         (openai_error("something else"), "something else", None),
         ({"error": "Input validation error: `top_p` must be > 0.0", "error_type": "validation"}, "must be > 0.0", None),
         ({"error": "`inputs` tokens + `max_new_tokens` must be <= 10", "error_type": "validation"}, "tokens", "messages"),
