@@ -1,4 +1,4 @@
-"""A small Llama with random weights, and prompts for it. `python -m benchmarks.model FOLDER` writes both.
+"""A small Llama with random weights, and prompts for it. `python -m benchmarks.model FOLDER PROMPTS` writes what is not there yet.
 
 Five million parameters: an engine step costs so little that what serves the engine is what shows. A random model practically never ends
 an answer by itself, so every answer has as many tokens as were asked for.
@@ -15,12 +15,12 @@ VOCABULARY = 8000
 CONTEXT = 4096
 PROMPT_TOKENS = 64
 PROMPT_COUNT = 256
-END_OF_TEXT = "<|end|>"
+BEGIN_OF_TEXT, END_OF_TEXT = "<|begin_of_text|>", "<|end_of_text|>"
 _SYLLABLES = tuple(consonant + vowel for consonant in "bcdfghjklmnprstvwz" for vowel in "aeiou")
 
 
 def write_model(folder: Path) -> None:
-    """Writes checkpoint, tokenizer and prompts.
+    """Writes checkpoint and tokenizer.
 
     Args:
         folder: An existing folder.
@@ -29,7 +29,7 @@ def write_model(folder: Path) -> None:
     from transformers import LlamaConfig, LlamaForCausalLM
 
     words = _words(random.Random(SEED))
-    end = _write_tokenizer(folder, words)
+    begin, end = _write_tokenizer(folder, words)
     torch.manual_seed(SEED)
     config = LlamaConfig(
         vocab_size=VOCABULARY,
@@ -40,16 +40,15 @@ def write_model(folder: Path) -> None:
         num_key_value_heads=4,
         max_position_embeddings=CONTEXT,
         tie_word_embeddings=True,
-        bos_token_id=end,
+        bos_token_id=begin,
         eos_token_id=end,
         pad_token_id=end,
     )
     LlamaForCausalLM(config).to(torch.bfloat16).save_pretrained(folder)
-    write_prompts(folder, folder / PROMPTS)
 
 
 def write_prompts(model: Path, file: Path) -> None:
-    """Writes texts of `PROMPT_TOKENS` tokens each.
+    """Writes texts of `PROMPT_TOKENS` tokens each, the one that begins every text included.
 
     Args:
         model: Folder of the model that they are for.
@@ -62,8 +61,8 @@ def write_prompts(model: Path, file: Path) -> None:
     single = [text for text in _candidates(tokenizer) if len(tokenizer.encode(text, add_special_tokens=False)) == 1]
     prompts: list[str] = []
     while len(prompts) < PROMPT_COUNT:
-        text = "".join(chance.choices(single, k=PROMPT_TOKENS))
-        if len(tokenizer.encode(text, add_special_tokens=False)) == PROMPT_TOKENS:
+        text = "".join(chance.choices(single, k=PROMPT_TOKENS - 1))
+        if len(tokenizer.encode(text)) == PROMPT_TOKENS:
             prompts.append(text)
     file.write_text(json.dumps(prompts))
 
@@ -84,9 +83,9 @@ def _words(chance: random.Random) -> list[str]:
     return ["".join(chance.choices(_SYLLABLES, k=chance.randint(1, 4))) for _ in range(20_000)]
 
 
-def _write_tokenizer(folder: Path, words: list[str]) -> int:
-    """Trains a byte-level BPE on made-up words, writes it, and returns the id of its end token."""
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+def _write_tokenizer(folder: Path, words: list[str]) -> tuple[int, int]:
+    """Trains a byte-level BPE on made-up words, writes it, and returns the ids of the tokens that begin and end a text."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
     from transformers import PreTrainedTokenizerFast
 
     tokenizer = Tokenizer(models.BPE())
@@ -95,15 +94,24 @@ def _write_tokenizer(folder: Path, words: list[str]) -> int:
     trainer = trainers.BpeTrainer(
         vocab_size=VOCABULARY,
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        special_tokens=[END_OF_TEXT],
+        special_tokens=[BEGIN_OF_TEXT, END_OF_TEXT],
         show_progress=False,
     )
     lines = (" " + " ".join(words[start : start + 50]) for start in range(0, len(words), 50))
     tokenizer.train_from_iterator(lines, trainer)
-    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token=END_OF_TEXT, model_max_length=CONTEXT)
+    begin, end = int(tokenizer.token_to_id(BEGIN_OF_TEXT)), int(tokenizer.token_to_id(END_OF_TEXT))
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single=f"{BEGIN_OF_TEXT} $A", special_tokens=[(BEGIN_OF_TEXT, begin)]
+    )
+    fast = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, bos_token=BEGIN_OF_TEXT, eos_token=END_OF_TEXT, model_max_length=CONTEXT
+    )
     fast.save_pretrained(folder)
-    return int(tokenizer.token_to_id(END_OF_TEXT))
+    return begin, end
 
 
 if __name__ == "__main__":
-    write_model(Path(sys.argv[1]))
+    checkpoint, texts = map(Path, sys.argv[1:])
+    if not (checkpoint / "config.json").exists():
+        write_model(checkpoint)
+    write_prompts(checkpoint, texts)

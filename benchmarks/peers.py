@@ -2,11 +2,12 @@
 
 import importlib.util
 import json
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -211,10 +212,40 @@ def gateway(providers: Mapping[str, str], folder: Path) -> Iterator[tuple[Servic
             yield process, address
 
 
-STARTERS: Mapping[str, Callable[[Stage], "ContextManager"]] = {
+STARTERS: Mapping[str, Callable[[Stage], AbstractContextManager[list[Peer]]]] = {
     "in-process": _in_process,
     "http": _http,
     "http-bare": _http_bare,
     "vllm-grpc": _vllm_grpc,
     "caravan": _caravan,
 }
+
+
+def _options(arguments: Mapping[str, object]) -> list[str]:
+    """Engine arguments as options of a command."""
+    options: list[str] = []
+    for name, value in arguments.items():
+        option = f"--{name.replace('_', '-')}"
+        options += [option] if value is True else [option, str(value)]
+    return options
+
+
+def _vllm_grpc_path() -> list[str]:
+    return [str(VLLM_GRPC_FOLDER)] if (VLLM_GRPC_FOLDER / VLLM_GRPC_PACKAGE).is_dir() else []
+
+
+def _wait_for_channel(process: "subprocess.Popen[bytes]", port: int, log: Path) -> None:
+    deadline = time.monotonic() + _START_SECONDS
+    with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+        ready = grpc.channel_ready_future(channel)
+        while time.monotonic() < deadline and process.poll() is None:
+            with suppress(grpc.FutureTimeoutError):
+                ready.result(timeout=1)
+                return
+    raise RuntimeError(f"vllm serve --grpc did not come up (exit code {process.poll()}):\n{tail(log)}")
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

@@ -5,20 +5,27 @@ from collections.abc import Iterator
 import pytest
 
 from tests.support.engine import Engine
-from tests.support.processes import CHAT_MODEL, serving, vllm_arguments
+from tests.support.processes import CHAT_MODEL
+from tests.support.stack import Stack, caravan_up
 
 ON_ONE_WORKER = {"engine", "stack"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Sends the tests that need the engine to one worker: session-scoped means once a worker, and an engine is dear."""
+    """Sends the tests that need the stack to one worker: session-scoped means once a worker, and an engine is dear."""
     for item in items:
         if ON_ONE_WORKER & set(getattr(item, "fixturenames", ())):
-            item.add_marker(pytest.mark.xdist_group("engine"))
+            item.add_marker(pytest.mark.xdist_group("stack"))
 
 
 @pytest.fixture(scope="session")
-def engine() -> Iterator[Engine]:
-    """The inference service on vLLM with the demo model."""
-    with serving("services.inference", *vllm_arguments(max_model_len=1024)) as (_, address):
-        yield Engine(address, CHAT_MODEL.name)
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """A whole stack: gateway, inference on vLLM with the demo model, embeddings, store."""
+    with caravan_up(tmp_path_factory.mktemp("stack")) as stack:
+        yield stack
+
+
+@pytest.fixture(scope="session")
+def engine(stack: Stack) -> Engine:
+    """The stack's inference service on vLLM, without the gateway."""
+    return Engine(stack.addresses["vllm"], CHAT_MODEL.name)

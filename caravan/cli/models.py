@@ -3,9 +3,8 @@
 from typing import Annotated
 
 import typer
-from google.protobuf.json_format import MessageToDict
 
-from caravan.cli.session import Session, with_session
+from caravan.cli.session import Session, facts, with_session
 from caravan.errors import InvalidInputError
 from caravan.registry.v1 import entry_pb2, models_pb2
 
@@ -129,10 +128,7 @@ def _registered(model: models_pb2.Model) -> str:
 
 
 def _facts(model: models_pb2.Model) -> str:
-    facts = MessageToDict(model.metadata)
-    return ", ".join(
-        f"{name}={value:g}" if isinstance(value, float) else f"{name}={value}" for name, value in facts.items()
-    )
+    return ", ".join(f"{name}={value}" for name, value in facts(model.metadata).items())
 
 
 def _pair(item: str) -> tuple[str, str]:

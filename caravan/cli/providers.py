@@ -4,11 +4,10 @@ import json
 from typing import Annotated
 
 import typer
-from google.protobuf.json_format import MessageToDict
 from rich.markup import escape
 
 from caravan.cli.health_words import health_markup, health_word
-from caravan.cli.session import Session, with_session
+from caravan.cli.session import Session, facts, with_session
 from caravan.inspect.v1 import inspect_pb2
 
 
@@ -46,7 +45,7 @@ def _show(session: Session, provider: inspect_pb2.Provider) -> None:
         ("type", provider.provider_type),
         ("services", ", ".join(provider.services) or provider.api),
         ("health", health_word(provider.health)),
-        ("config", json.dumps(MessageToDict(provider.config), ensure_ascii=False)),
+        ("config", json.dumps(facts(provider.config), ensure_ascii=False)),
     ]
     lines += [("replica", _replica(replica)) for replica in provider.replicas]
     lines += [("warning", warning) for warning in provider.warnings]

@@ -12,6 +12,7 @@ from typing import Annotated, Any, get_type_hints
 import typer
 from google.protobuf import json_format
 from google.protobuf.message import Message
+from google.protobuf.struct_pb2 import Struct
 from rich.console import Console
 from rich.table import Table
 
@@ -21,6 +22,7 @@ from caravan.config import DEFAULT_TARGET, DEFAULT_TIMEOUT
 from caravan.errors import CaravanError
 
 PANEL = "Connection"
+_WIDE = 10_000
 Target = Annotated[
     str | None,
     typer.Option(
@@ -121,7 +123,7 @@ class Session:
             table.add_column(column, overflow="fold")
         for row in rows:
             table.add_row(*row)
-        self.out.print(table, soft_wrap=not self.out.is_terminal)
+        self.out.print(table)
 
     @contextmanager
     def waiting(self, text: str) -> Iterator[Callable[[], None]]:
@@ -139,6 +141,17 @@ class Session:
             yield status.stop
         finally:
             status.stop()
+
+
+def facts(struct: Struct) -> dict[str, Any]:
+    """What a Struct holds: whole numbers as integers, nothing that is not set.
+
+    Args:
+        struct: The Struct.
+    """
+    held = json_format.MessageToDict(struct)
+    whole = {name: int(value) for name, value in held.items() if isinstance(value, float) and value.is_integer()}
+    return {name: value for name, value in {**held, **whole}.items() if value is not None}
 
 
 def _as_json(message: Message) -> dict[str, Any]:
@@ -165,7 +178,7 @@ def with_session(command: Callable[..., None]) -> Callable[..., None]:
         json: bool,
         **arguments: Any,
     ) -> None:
-        out, err = Console(highlight=False), Console(stderr=True, highlight=False)
+        out, err = _console(), Console(stderr=True, highlight=False)
         try:
             encryption = TLS(ca=ca, certificate=cert, key=key) if tls or ca or cert or key else None
             with Client(target, tls=encryption, timeout=timeout, direct=direct) as client:
@@ -181,6 +194,12 @@ def with_session(command: Callable[..., None]) -> Callable[..., None]:
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # what typer reads
     run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return run
+
+
+def _console() -> Console:
+    """Where results go. What is not a terminal has no width to fold lines for."""
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=_WIDE)
 
 
 def _connection_parameters() -> list[inspect.Parameter]:

@@ -4,7 +4,6 @@ import errno
 import fcntl
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,8 +12,6 @@ from pathlib import Path
 from caravan.local.problems import StackError
 
 FREE_BYTES = 256 << 20
-# A Unix socket's path has at most 107 bytes on Linux, 103 on macOS.
-_SOCKET_PATH_BYTES = 100
 
 
 @dataclass(frozen=True)
@@ -23,8 +20,6 @@ class Layout:
 
     root: Path
     """The data directory."""
-    sockets: Path
-    """Directory of Unix sockets; nobody else may enter it."""
 
     @property
     def logs(self) -> Path:
@@ -60,8 +55,7 @@ def claim(root: Path) -> Iterator[Layout]:
         lock = os.open(root / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         _hold(lock, root)
-        with _socket_folder(root) as sockets:
-            yield Layout(root, sockets)
+        yield Layout(root)
     finally:
         os.close(lock)
 
@@ -103,15 +97,3 @@ def _hold(lock: int, root: Path) -> None:
         raise StackError(message) from error
     os.ftruncate(lock, 0)
     os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
-
-
-@contextmanager
-def _socket_folder(root: Path) -> Iterator[Path]:
-    inside = root / "run"
-    if len(os.fsencode(inside)) <= _SOCKET_PATH_BYTES - len("/store.sock"):
-        with told_apart(inside):
-            inside.mkdir(exist_ok=True, mode=0o700)
-        yield inside
-        return
-    with tempfile.TemporaryDirectory(prefix="caravan-") as short:
-        yield Path(short)

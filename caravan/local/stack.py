@@ -144,8 +144,8 @@ async def run(wish: plan.Wish, console: Console, *, demo: bool) -> int:
         CaravanError: It cannot start.
     """
     plan.require_packages()
-    plan.require_free(wish.listen, allow_insecure=wish.allow_insecure)
     with claim(wish.data) as layout:
+        plan.require_free(wish.listen, allow_insecure=wish.allow_insecure)
         stack = Stack(wish, layout)
         display = display_on(console, stack.members)
         async with guarded(display) as supervisor:
@@ -198,28 +198,39 @@ def _signals(serving: "asyncio.Task[None]", supervisor: Supervisor) -> Iterator[
 
 
 def _show_what_is_there(stack: Stack, models: list[models_pb2.Model], console: Console) -> None:
-    command = "caravan" if shutil.which("caravan") else os.path.relpath(sys.argv[0])
+    command = _command()
     target = "" if stack.wish.listen.endswith(":8321") else f" --target {stack.target}"
+    served = sorted(models, key=lambda model: model.model_type)
     kinds = {models_pb2.MODEL_TYPE_EMBEDDING: "embedding"}
+    places = {
+        "gateway": f"[bold]{stack.target}[/] (gRPC)",
+        **{member.name: member.address for member in stack.providers},
+    }
+    places["models"] = ", ".join(f"{escape(m.model_id)} ({kinds.get(m.model_type, 'llm')})" for m in served)
+    places["logs"] = escape(str(stack.layout.logs))
+    last = f'embed "hello world"{target}' if len(stack.providers) > 1 else f"routes{target}"
     lines = [
         "",
         "[bold green]Caravan is up.[/]",
-        f"  gateway  [bold]{stack.target}[/] (gRPC)",
-        *[f"  {member.name:<8} {member.address}" for member in stack.providers],
-        "  models   " + ", ".join(f"{escape(m.model_id)} ({kinds.get(m.model_type, 'llm')})" for m in models),
-        f"  logs     {escape(str(stack.layout.logs))}",
+        *[f"  {name:<10}  {place}" for name, place in places.items()],
         "",
         "Try, in another terminal:",
         f"  [bold]{command} chat{target}[/]",
         f"  [bold]{command} models list{target}[/]",
-        f'  [bold]{command} embed "hello world"{target}[/]'
-        if len(stack.providers) > 1
-        else f"  [bold]{command} routes{target}[/]",
+        f"  [bold]{command} {last}[/]",
         "",
         "Ctrl-C stops everything.",
     ]
     for line in lines:
         console.print(line, highlight=False, soft_wrap=True)
+
+
+def _command() -> str:
+    """How to call this program again from here."""
+    if shutil.which("caravan"):
+        return "caravan"
+    here = os.path.relpath(sys.argv[0])
+    return sys.argv[0] if here.startswith("..") else here
 
 
 def _member(name: str, what: str, program: Callable[[str], Program], *, wave: int) -> Member:

@@ -1,7 +1,9 @@
 """The store: a Valkey or Redis server of the stack's own, or one that is there already."""
 
 import importlib.util
+import secrets
 import shutil
+import socket
 from pathlib import Path
 
 import redis
@@ -10,11 +12,11 @@ import redis.asyncio
 from caravan.local.layout import Layout, told_apart
 from caravan.local.problems import StackError
 
-# Durable to the last second, and no port: only this user can open the socket.
+# Durable to the last second; on this machine only, and not without the password.
 _CONFIG = """\
-port 0
-unixsocket "{socket}"
-unixsocketperm 700
+bind 127.0.0.1
+port {port}
+requirepass {password}
 dir "{folder}"
 appendonly yes
 appendfsync everysec
@@ -57,10 +59,11 @@ def write_config(layout: Layout) -> tuple[Path, str]:
     Raises:
         StackError: It cannot be written.
     """
-    socket, path = layout.sockets / "store.sock", layout.configs / "store.conf"
+    path, port, password = layout.configs / "store.conf", _free_port(), secrets.token_urlsafe(32)
     with told_apart(path):
-        path.write_text(_CONFIG.format(socket=socket, folder=layout.store))
-    return path, f"unix://{socket}"
+        path.touch(mode=0o600)
+        path.write_text(_CONFIG.format(port=port, password=password, folder=layout.store))
+    return path, f"redis://:{password}@127.0.0.1:{port}/0"
 
 
 async def answers(url: str) -> bool:
@@ -97,3 +100,10 @@ async def require(url: str) -> None:
             "no Redis server answers at --redis-url: start it, or leave the option out to get one of the stack's own"
         )
         raise StackError(message)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port

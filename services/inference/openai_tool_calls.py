@@ -60,6 +60,8 @@ class RawCall:
         try:
             arguments = json_values.loads(text)
             too_deep = json_values.depth(arguments) > json_values.MAX_DEPTH
+            # Half a surrogate pair (an escape like \ud83d) is valid JSON and no valid text.
+            json_values.dumps(arguments).encode()
         except (ValueError, RecursionError):
             return None
         return arguments if isinstance(arguments, dict) and not too_deep else None

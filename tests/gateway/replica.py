@@ -6,6 +6,7 @@ import json
 import os
 import signal
 from collections.abc import AsyncIterator
+from types import SimpleNamespace
 from typing import Any
 
 import grpc
@@ -59,8 +60,13 @@ class Replica(
         ]
         self._server = grpc.aio.server(options=options)
         self._server.add_generic_rpc_handlers((self,))
-        inference_pb2_grpc.add_InferenceServiceServicer_to_server(self, self._server)
-        providers_pb2_grpc.add_ProviderServiceServicer_to_server(self, self._server)
+        # Handlers registered by name would be asked before the generic one.
+        only_generic = SimpleNamespace(
+            add_generic_rpc_handlers=self._server.add_generic_rpc_handlers,
+            add_registered_method_handlers=lambda *_: None,
+        )
+        inference_pb2_grpc.add_InferenceServiceServicer_to_server(self, only_generic)
+        providers_pb2_grpc.add_ProviderServiceServicer_to_server(self, only_generic)
         health_pb2_grpc.add_HealthServicer_to_server(self.health, self._server)
         port = self._server.add_insecure_port(address)
         self.address = f"{address.rpartition(':')[0]}:{port}"

@@ -9,7 +9,6 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -20,7 +19,6 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 CHAT_MODEL = ROOT / "models" / "caravan-chat"
-CHAT_TEMPLATE = Path(__file__).with_name("llama3_chat.jinja")
 GROUP = "vllm-server"
 MODEL_ID = "caravan-chat"
 API_KEY = "sk-loopback-0123456789"
@@ -37,7 +35,7 @@ ENVIRONMENT = {
     "TORCH_COMPILE_DISABLE": "1",
 }
 SMALL = ("--enforce-eager", "--kv-cache-memory-bytes", str(256 << 20))
-TOOLS = ("--enable-auto-tool-choice", "--tool-call-parser", "llama3_json", "--chat-template", str(CHAT_TEMPLATE))
+TOOLS = ("--enable-auto-tool-choice", "--tool-call-parser", "llama3_json")
 # A small model may fill JSON with white space until it runs out of tokens.
 GUIDED = ("--structured-outputs-config", '{"backend": "xgrammar", "disable_any_whitespace": true}')
 START_SECONDS = 240.0
@@ -109,7 +107,17 @@ def serve(
 def vllm_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[VllmServer]:
     """One server for the whole session: the small chat model, with tools, behind `API_KEY`."""
     log = tmp_path_factory.mktemp("vllm") / "server.log"
-    arguments: Sequence[str] = (*SMALL, *TOOLS, *GUIDED, "--api-key", API_KEY, "--max-model-len", "1024", "--max-num-seqs", "16")
+    arguments: Sequence[str] = (
+        *SMALL,
+        *TOOLS,
+        *GUIDED,
+        "--api-key",
+        API_KEY,
+        "--max-model-len",
+        "1024",
+        "--max-num-seqs",
+        "16",
+    )
     with serve(CHAT_MODEL, log, *arguments) as server:
         yield server
 
@@ -125,13 +133,19 @@ def _wait_until_healthy(process: "subprocess.Popen[bytes]", port: int, log: Path
     while time.monotonic() < deadline:
         if process.poll() is not None:
             break
-        with suppress(urllib.error.URLError, OSError):
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=2) as response:
-                if response.status == 200:
-                    return
+        if _is_healthy(port):
+            return
         time.sleep(0.25)
     tail = log.read_text(errors="replace")[-4000:]
     raise RuntimeError(f"vllm serve did not come up (exit code {process.poll()}):\n{tail}")
+
+
+def _is_healthy(port: int) -> bool:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=2) as response:
+            return bool(response.status == 200)
+    except OSError:
+        return False
 
 
 def _end(process: "subprocess.Popen[bytes]") -> None:

@@ -27,7 +27,8 @@ async def test_the_store_keeps_what_it_was_given_when_it_is_killed(tmp_path):
             with redis.from_url(url) as client:
                 client.set("key", "value")
             await asyncio.sleep(1.1)  # it is durable to the last second
-            assert stat.S_IMODE((layout.sockets / "store.sock").stat().st_mode) == 0o700
+            assert stat.S_IMODE((layout.configs / "store.conf").stat().st_mode) == 0o600
+            assert not await store.answers(url.replace(url.partition("@")[0], "redis://:wrong"))
             first = member.child.process.pid
             os.kill(first, signal.SIGKILL)
             await until(lambda: member.child.process.pid != first and member.phase is Phase.READY)

@@ -22,6 +22,7 @@ _STOP_REASONS = {
 """By `finish_reason`. `eos_token` and `stop_sequence` are TGI's."""
 _FAILED = frozenset({"abort", "error"})
 _FLOAT_BYTES = 4
+_LARGEST_COUNT = 2**53
 
 
 def as_object(value: Any) -> JsonObject:
@@ -181,13 +182,8 @@ def _top(item: JsonObject, count: int) -> dict[Any, Any]:
 
 def _position(by_token: Mapping[Any, Any]) -> types_pb2.TokenLogProbs:
     # A token without a number is one whose probability is not told, or is 0.
-    return types_pb2.TokenLogProbs(
-        logprobs_by_token={
-            token: float(value)
-            for token, value in by_token.items()
-            if isinstance(token, str) and isinstance(value, int | float)
-        }
-    )
+    numbers = ((token, _number(value)) for token, value in by_token.items() if isinstance(token, str))
+    return types_pb2.TokenLogProbs(logprobs_by_token={token: value for token, value in numbers if value is not None})
 
 
 def _vector(value: Any, call: Call) -> list[float] | tuple[float, ...]:
@@ -197,8 +193,9 @@ def _vector(value: Any, call: Call) -> list[float] | tuple[float, ...]:
             return struct.unpack(f"<{len(packed) // _FLOAT_BYTES}f", packed)
         except (binascii.Error, struct.error) as error:
             raise failures.broken(call, "a vector is malformed") from error
-    if isinstance(value, list) and value and all(isinstance(part, int | float) for part in value):
-        return value
+    components = [number for part in _list(value) if (number := _number(part)) is not None]
+    if components and len(components) == len(value):
+        return components
     raise failures.broken(call, "a vector is malformed")
 
 
@@ -211,6 +208,13 @@ def _list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else []
 
 
+def _number(value: Any) -> float | None:
+    try:
+        return float(value) if isinstance(value, int | float) else None
+    except OverflowError:
+        return None
+
+
 def _count(numbers: JsonObject, name: str) -> int | None:
     value = numbers.get(name)
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _LARGEST_COUNT else None

@@ -3,6 +3,7 @@
 import asyncio
 import random
 from collections.abc import Mapping
+from contextlib import suppress
 from fnmatch import fnmatchcase
 
 import structlog
@@ -19,9 +20,8 @@ from services.inference.tool_calls.json_values import JsonObject
 FIRST_PAUSE = 0.5
 """Seconds until the server is asked again after a failure; doubles with each, up to `refresh_seconds`."""
 PATIENCE = 3
-"""Failures in a row, of a server that is busy, after which a provider that was ready is not."""
+"""Slow answers in a row after which a provider that was ready is not."""
 
-_BUSY = frozenset({"PROVIDER_BUSY", "PROVIDER_TIMEOUT"})
 _TYPES = {"llm": models_pb2.MODEL_TYPE_LLM, "embedding": models_pb2.MODEL_TYPE_EMBEDDING}
 
 _log = structlog.stdlib.get_logger("caravan.inference.remote_openai")
@@ -140,7 +140,9 @@ class Catalogue:
         return error.reason == "PROVIDER_REFUSES" or (keyless and error.reason == "PROVIDER_CREDENTIALS")
 
     def _note(self, error: CaravanError, failed: int) -> None:
-        if self._readiness.ready and error.reason in _BUSY and failed < PATIENCE:
+        # A server that has too much to do is not away; one that is slow may be.
+        bearable = error.reason == "PROVIDER_BUSY" or (error.reason == "PROVIDER_TIMEOUT" and failed < PATIENCE)
+        if self._readiness.ready and bearable:
             return
         if self._readiness.reason != error.message:
             _log.warning("server_not_ready", reason=error.reason, message=error.message)
@@ -151,11 +153,11 @@ class Catalogue:
         if failed:
             await asyncio.sleep(min(whole, FIRST_PAUSE * 2 ** min(failed - 1, 16)) * random.uniform(0.5, 1.0))  # noqa: S311
             return
-        try:
+        # Not at once: many calls may find the same thing at the same time.
+        await asyncio.sleep(min(whole, FIRST_PAUSE))
+        with suppress(TimeoutError):
             async with asyncio.timeout(whole):
                 await self._doubt.wait()
-        except TimeoutError:
-            return
 
 
 def _served(model: RemoteModel, card: JsonObject) -> ServedModel:

@@ -9,13 +9,12 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import httpx
 
 from services.core.context import current_request, new_request_id
 from services.core.errors import CaravanError, DeadlineExceededError
-from services.inference.providers.remote_openai import failures, sse
+from services.inference.providers.remote_openai import failures, sse, wire_json
 from services.inference.providers.remote_openai.config import RemoteOpenAIConfig
 from services.inference.providers.remote_openai.credentials import Credentials, credentials_of_call
 from services.inference.providers.remote_openai.failures import Call
@@ -143,7 +142,7 @@ class OpenAIClient:
 
     async def _json(self, response: httpx.Response, call: Call) -> JsonObject:
         try:
-            answer = json.loads(await response.aread())
+            answer = wire_json.read(await response.aread())
         except httpx.HTTPError as error:
             raise failures.of_exception(error, call) from error
         except (ValueError, RecursionError) as error:
@@ -247,7 +246,7 @@ async def _start_of_body(response: httpx.Response) -> bytes:
 
 def _chunk(event: sse.Event, call: Call) -> JsonObject:
     try:
-        chunk: Any = json.loads(event.data)
+        chunk = wire_json.read(event.data)
     except (ValueError, RecursionError) as error:
         if event.name == "error":
             raise failures.of_event(event.data.decode(errors="replace"), call) from error

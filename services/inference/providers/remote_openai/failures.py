@@ -1,6 +1,5 @@
 """What goes wrong between us and the server, as errors for the caller."""
 
-import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from services.core.errors import (
     ResourceExhaustedError,
     UnavailableError,
 )
+from services.inference.providers.remote_openai import wire_json
 from services.inference.providers.remote_openai.credentials import NO_CREDENTIALS, Credentials
 
 MASK = "********"
@@ -155,7 +155,7 @@ def broken(call: Call, what: str) -> UnavailableError:
 def read_body(body: bytes, call: Call) -> ServerMessage:
     """What the server says in the body of an error."""
     try:
-        payload: Any = json.loads(body)
+        payload = wire_json.read(body)
     except (ValueError, RecursionError):
         payload = body.decode(errors="replace")
         if payload.lstrip().startswith("<"):

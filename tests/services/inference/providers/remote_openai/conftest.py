@@ -6,6 +6,7 @@ import pytest
 
 from services.inference.providers.remote_openai.config import RemoteOpenAIConfig
 from services.inference.providers.remote_openai.provider import RemoteOpenAIProvider
+from tests.support.eventually import until
 from tests.support.openai_server import OpenAIServer, openai_server
 from tests.support.vllm_server import vllm_server
 
@@ -27,7 +28,9 @@ async def start() -> AsyncIterator[Start]:
     async with AsyncExitStack() as stack:
 
         async def make(url: str, dialect: str = "openai", *, ready: bool = True, **more: Any) -> RemoteOpenAIProvider:
-            config = RemoteOpenAIConfig.model_validate({"base_url": url, "dialect": dialect, "max_retry_delay": 0.2, **more})
+            config = RemoteOpenAIConfig.model_validate(
+                {"base_url": url, "dialect": dialect, "max_retry_delay": 0.2, **more}
+            )
             provider = RemoteOpenAIProvider("remote", config)
             stack.push_async_callback(provider.stop)
             await provider.start()
@@ -36,12 +39,3 @@ async def start() -> AsyncIterator[Start]:
             return provider
 
         yield make
-
-
-async def until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
-    """Waits until something is so."""
-    import asyncio
-
-    async with asyncio.timeout(seconds):
-        while not condition():
-            await asyncio.sleep(0.005)

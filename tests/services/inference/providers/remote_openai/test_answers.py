@@ -18,7 +18,12 @@ WEATHER = tool("get_weather", city=parameter("string"))
 
 def chat_answer(message: dict[str, Any], finish: str | None = "stop", **more: Any) -> dict[str, Any]:
     choice = {"index": 0, "message": {"role": "assistant", **message}, "finish_reason": finish, **more}
-    usage = {"prompt_tokens": 9, "completion_tokens": 3, "total_tokens": 12, "prompt_tokens_details": {"cached_tokens": 4}}
+    usage = {
+        "prompt_tokens": 9,
+        "completion_tokens": 3,
+        "total_tokens": 12,
+        "prompt_tokens_details": {"cached_tokens": 4},
+    }
     return {"id": "chatcmpl-1", "object": "chat.completion", "model": "m", "choices": [choice], "usage": usage}
 
 
@@ -40,7 +45,12 @@ async def test_an_answer_with_its_usage(server: OpenAIServer, start: Start):
     response = await provider.chat_completion(chat_request())
     assert text_of(response.completion_message) == "Hello!"
     assert response.completion_message.stop_reason == types_pb2.STOP_REASON_END_OF_TURN
-    assert numbers(response.metrics) == {"prompt_tokens": 9, "completion_tokens": 3, "total_tokens": 12, "cached_tokens": 4}
+    assert numbers(response.metrics) == {
+        "prompt_tokens": 9,
+        "completion_tokens": 3,
+        "total_tokens": 12,
+        "cached_tokens": 4,
+    }
     assert server.last.path == "/v1/chat/completions"
     assert server.last.headers["User-Agent"].startswith("caravan-remote-openai/")
 
@@ -119,7 +129,11 @@ async def test_a_refusal_and_content_in_parts_are_text(server: OpenAIServer, sta
 
 async def test_log_probabilities_of_a_chat(server: OpenAIServer, start: Start):
     positions = [
-        {"token": "Hi", "logprob": -0.5, "top_logprobs": [{"token": "Hi", "logprob": -0.5}, {"token": "Yo", "logprob": -1.5}]},
+        {
+            "token": "Hi",
+            "logprob": -0.5,
+            "top_logprobs": [{"token": "Hi", "logprob": -0.5}, {"token": "Yo", "logprob": -1.5}],
+        },
         {"token": "!", "logprob": -9999.0, "top_logprobs": [{"token": ".", "logprob": None}]},
     ]
     provider = await start(server.url)
@@ -171,6 +185,7 @@ async def test_vectors_come_in_the_contents_order_as_numbers_or_packed(server: O
         [{"index": 0, "embedding": [1]}, {"index": 1, "embedding": "not base64!"}],
         [{"index": 0, "embedding": [1]}, {"index": 1, "embedding": "AAA="}],
         [{"index": 0, "embedding": [1]}, {"index": 1, "embedding": ["x"]}],
+        [{"index": 0, "embedding": [1]}, {"index": 1, "embedding": [10**400]}],
         [{"index": "0", "embedding": [1]}, {"index": None, "embedding": []}],
     ],
 )
@@ -210,13 +225,14 @@ async def test_an_answer_that_is_no_json_is_an_error(server: OpenAIServer, start
 
 
 @pytest.mark.parametrize(
-    "message", [None, {}, {"content": 5}, {"content": None, "tool_calls": None}, {"tool_calls": [None, {"function": None}]}]
+    "message",
+    [None, {}, {"content": 5}, {"content": None, "tool_calls": None}, {"tool_calls": [None, {"function": None}]}],
 )
 async def test_odd_shapes_do_not_crash(server: OpenAIServer, start: Start, message: Any):
     body = chat_answer({})
     body["choices"][0]["message"] = message
     body["usage"] = {"prompt_tokens": "many"}
-    body["choices"][0]["logprobs"] = {"content": [None, {"token": 5}]}
+    body["choices"][0]["logprobs"] = {"content": [None, {"token": 5}, {"token": "a", "logprob": -(10**400)}]}
     server.will(answer(body))
     response = await (await start(server.url)).chat_completion(chat_request(logprobs={}))
     assert not response.metrics

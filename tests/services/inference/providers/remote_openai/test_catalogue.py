@@ -12,8 +12,9 @@ from caravan.registry.v1 import models_pb2
 from services.core.errors import FailedPreconditionError, InvalidArgumentError, NotFoundError
 from services.inference.providers.remote_openai.provider import RemoteOpenAIProvider
 from tests.services.inference.conversation import content, user
-from tests.services.inference.providers.remote_openai.conftest import Start, until
+from tests.services.inference.providers.remote_openai.conftest import Start
 from tests.services.inference.providers.remote_openai.test_answers import chat_answer
+from tests.support.eventually import until
 from tests.support.openai_server import OpenAIServer, answer, plain
 
 LLM, EMBEDDING = models_pb2.MODEL_TYPE_LLM, models_pb2.MODEL_TYPE_EMBEDDING
@@ -94,18 +95,22 @@ async def test_a_provider_is_not_ready_until_the_server_answers_well(
     await until(lambda: not provider.readiness.ready)
 
 
-async def test_a_server_that_is_only_busy_stays_ready_for_a_while(server: OpenAIServer, start: Start):
+async def test_a_server_that_has_too_much_to_do_is_not_away_but_a_slow_one_may_be(server: OpenAIServer, start: Start):
     provider = await start(server.url, refresh_seconds=0.05)
     changes: list[bool] = []
     provider.readiness.subscribe(lambda readiness: changes.append(readiness.ready))
+
+    async def listed(times: int) -> None:
+        asked = server.listings
+        await until(lambda: server.listings > asked + times)
+
     server.models_reply = plain("", 429)
-    asked = server.listings
-    await until(lambda: server.listings > asked)
+    await listed(5)
     server.models_reply = None
-    asked = server.listings
-    await until(lambda: server.listings > asked)
+    await listed(1)
+    server.models_reply = plain("", 504)
+    await listed(1)
     assert changes == []
-    server.models_reply = plain("", 429)
     await until(lambda: changes == [False])
 
 

@@ -13,8 +13,9 @@ from services.core.provider_data import PROVIDER_DATA_KEY, current_provider_data
 from services.inference.providers.remote_openai.config import RemoteOpenAIConfig
 from services.inference.providers.remote_openai.provider import RemoteOpenAIProvider
 from tests.services.inference.conversation import user
-from tests.services.inference.providers.remote_openai.conftest import Start, until
+from tests.services.inference.providers.remote_openai.conftest import Start
 from tests.services.inference.providers.remote_openai.test_answers import chat_answer
+from tests.support.eventually import until
 from tests.support.openai_server import OpenAIServer, answer
 
 OWN = "sk-operators-own-key"
@@ -59,8 +60,13 @@ async def test_a_key_never_reaches_another_call(server: OpenAIServer, start: Sta
     assert current_provider_data() == {}
 
 
-@pytest.mark.parametrize("data", ["no json: sk-very-secret", '["sk-very-secret"]', {"api_key": 5}, {"api_key": "a\r\nX: y"}, {"api_key": ""}])
-async def test_provider_data_that_is_wrong_is_refused_without_being_shown(server: OpenAIServer, start: Start, data: object):
+@pytest.mark.parametrize(
+    "data",
+    ["no json: sk-very-secret", '["sk-very-secret"]', {"api_key": 5}, {"api_key": "a\r\nX: y"}, {"api_key": ""}],
+)
+async def test_provider_data_that_is_wrong_is_refused_without_being_shown(
+    server: OpenAIServer, start: Start, data: object
+):
     server.will(answer(chat_answer({})))
     provider = await start(server.url, allow_request_credentials=True)
     with pytest.raises(InvalidArgumentError) as caught:

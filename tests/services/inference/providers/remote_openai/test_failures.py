@@ -23,8 +23,9 @@ from services.core.errors import (
 from services.inference.providers.remote_openai.failures import clean, retry_after
 from services.inference.providers.remote_openai.provider import RemoteOpenAIProvider
 from tests.services.inference.conversation import content, user
-from tests.services.inference.providers.remote_openai.conftest import Start, until
+from tests.services.inference.providers.remote_openai.conftest import Start
 from tests.services.inference.providers.remote_openai.test_answers import chat_answer
+from tests.support.eventually import until
 from tests.support.openai_server import OpenAIServer, Reply, answer, openai_server, plain, stream
 
 KEY = "sk-proj-abcdefgh12345678"
@@ -58,8 +59,16 @@ async def failure(provider: RemoteOpenAIProvider) -> CaravanError:
         (openai_error("Model 'm' does not support Matryoshka embeddings"), "Matryoshka", "output_dimension"),
         (openai_error("something else"), "something else", None),
         ({"error": "Input validation error: `top_p` must be > 0.0", "error_type": "validation"}, "must be > 0.0", None),
-        ({"error": "`inputs` tokens + `max_new_tokens` must be <= 10", "error_type": "validation"}, "tokens", "messages"),
-        ({"detail": [{"loc": ["body", "top_k"], "msg": "not an int", "type": "int"}]}, "top_k: not an int", "sampling_params.strategy"),
+        (
+            {"error": "`inputs` tokens + `max_new_tokens` must be <= 10", "error_type": "validation"},
+            "tokens",
+            "messages",
+        ),
+        (
+            {"detail": [{"loc": ["body", "top_k"], "msg": "not an int", "type": "int"}]},
+            "top_k: not an int",
+            "sampling_params.strategy",
+        ),
         ({"detail": "unsupported"}, "unsupported", None),
         ({"message": "unsupported"}, "unsupported", None),
         ([1], "HTTP", None),
@@ -104,8 +113,16 @@ async def test_keys_in_the_servers_messages_are_masked(server: OpenAIServer, sta
         (answer(openai_error("The model `m` does not exist"), 404), NotFoundError, "NOT_FOUND"),
         (plain("slow", 408), DeadlineExceededError, "PROVIDER_TIMEOUT"),
         (plain("", 504), DeadlineExceededError, "PROVIDER_TIMEOUT"),
-        (answer({"error": "Model is overloaded", "error_type": "overloaded"}, 429), ResourceExhaustedError, "PROVIDER_BUSY"),
-        (answer({"error": "Request failed during generation", "error_type": "generation"}, 424), UnavailableError, "PROVIDER_FAILED"),
+        (
+            answer({"error": "Model is overloaded", "error_type": "overloaded"}, 429),
+            ResourceExhaustedError,
+            "PROVIDER_BUSY",
+        ),
+        (
+            answer({"error": "Request failed during generation", "error_type": "generation"}, 424),
+            UnavailableError,
+            "PROVIDER_FAILED",
+        ),
         (plain("<html>Internal Server Error</html>", 500), UnavailableError, "PROVIDER_FAILED"),
         (plain("", 502), UnavailableError, "PROVIDER_FAILED"),
         (answer(openai_error("warming up"), 503), UnavailableError, "PROVIDER_FAILED"),
@@ -123,11 +140,9 @@ async def test_statuses(
     server.will(reply)
     provider = await start(server.url)
     if streamed:
+        wanted = inference_pb2.StreamChatCompletionRequest(model_id="m", messages=[user("hi")])
         with pytest.raises(CaravanError) as caught:
-            async for _ in provider.stream_chat_completion(
-                inference_pb2.StreamChatCompletionRequest(model_id="m", messages=[user("hi")])
-            ):
-                pytest.fail("an error comes before the first event")
+            await anext(provider.stream_chat_completion(wanted))
         error = caught.value
     else:
         error = await failure(provider)
@@ -196,7 +211,9 @@ async def test_a_deadline_ends_a_hanging_request(server: OpenAIServer, start: St
     server.will(Reply(end="hang", before_headers=True))
 
     async def call() -> CaravanError:
-        REQUEST.set(RequestContext("r1", {"traceparent": "00-" + "1" * 32 + "-" + "2" * 16 + "-01"}, time.monotonic() + 0.2))
+        REQUEST.set(
+            RequestContext("r1", {"traceparent": "00-" + "1" * 32 + "-" + "2" * 16 + "-01"}, time.monotonic() + 0.2)
+        )
         return await failure(provider)
 
     assert isinstance(await asyncio.create_task(call()), DeadlineExceededError)
@@ -205,7 +222,9 @@ async def test_a_deadline_ends_a_hanging_request(server: OpenAIServer, start: St
     await until(server.gone.is_set)
 
 
-@pytest.mark.parametrize("reply", [Reply(end="hang", before_headers=True), stream({"choices": []}, done=False, end="hang")])
+@pytest.mark.parametrize(
+    "reply", [Reply(end="hang", before_headers=True), stream({"choices": []}, done=False, end="hang")]
+)
 async def test_a_silent_server_is_given_up(server: OpenAIServer, start: Start, reply: Reply):
     provider = await start(server.url, read_timeout=0.2)
     server.will(reply)
@@ -227,7 +246,9 @@ async def test_a_full_pool_is_resource_exhausted(server: OpenAIServer, start: St
     await asyncio.wait([running])
 
 
-@pytest.mark.parametrize("reply", [Reply(end="hang", before_headers=True), stream({"choices": []}, done=False, end="hang")])
+@pytest.mark.parametrize(
+    "reply", [Reply(end="hang", before_headers=True), stream({"choices": []}, done=False, end="hang")]
+)
 async def test_cancelling_closes_the_connection_at_once(server: OpenAIServer, start: Start, reply: Reply):
     provider = await start(server.url)
     server.will(reply)
@@ -295,5 +316,3 @@ def test_retry_after_in_all_its_forms():
     assert retry_after({"retry-after-ms": "250", "retry-after": "1"}) == 0.25
     for nonsense in ({}, {"retry-after": "soon"}, {"retry-after-ms": "?"}, {"retry-after": "99999999999999999999 GMT"}):
         assert retry_after(nonsense) is None
-
-

@@ -74,7 +74,13 @@ def test_vllm_gets_all_parameters_and_no_defaults_of_its_own():
     plain = chat("vllm")
     assert (plain["top_k"], plain["min_p"], plain["repetition_penalty"]) == (-1, 0.0, 1.0)
     params = sampling(
-        top_k={"top_k": 5}, repetition_penalty=0.5, seed=0, frequency_penalty=0, presence_penalty=-1.5, stop=["x"], max_tokens=9
+        top_k={"top_k": 5},
+        repetition_penalty=0.5,
+        seed=0,
+        frequency_penalty=0,
+        presence_penalty=-1.5,
+        stop=["x"],
+        max_tokens=9,
     )
     body = chat("vllm", sampling_params=params, response_format={"grammar": {"bnf": "root ::= x"}})
     assert body["structured_outputs"] == {"grammar": "root ::= x"}
@@ -213,13 +219,19 @@ def test_the_operators_fields_are_added_and_do_not_leak_between_requests():
 
 
 REFUSED: list[tuple[str, str, dict[str, Any], str]] = [
-    *[(d, "chat", {"sampling_params": {"top_k": {"top_k": 3}}}, "sampling_params.top_k.top_k") for d in ("openai", "tgi", "ollama")],
+    *[
+        (d, "chat", {"sampling_params": {"top_k": {"top_k": 3}}}, "sampling_params.top_k.top_k")
+        for d in ("openai", "tgi", "ollama")
+    ],
     *[
         (d, "chat", {"sampling_params": {"repetition_penalty": 1.1}}, "sampling_params.repetition_penalty")
         for d in ("openai", "tgi", "ollama")
     ],
     ("tgi", "chat", {"sampling_params": {"presence_penalty": 1}}, "sampling_params.presence_penalty"),
-    *[(d, "chat", {"response_format": {"grammar": {"bnf": "x"}}}, "response_format.grammar") for d in ("openai", "tgi", "ollama")],
+    *[
+        (d, "chat", {"response_format": {"grammar": {"bnf": "x"}}}, "response_format.grammar")
+        for d in ("openai", "tgi", "ollama")
+    ],
     *[
         (d, "completion", {"response_format": {"json_schema_text": "{}"}}, "response_format.json_schema_text")
         for d in ("openai", "tgi", "ollama")

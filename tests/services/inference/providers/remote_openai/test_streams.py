@@ -9,7 +9,8 @@ from caravan.types.v1 import types_pb2
 from services.core.errors import CaravanError, InvalidArgumentError, ResourceExhaustedError, UnavailableError
 from services.inference.providers.remote_openai.provider import RemoteOpenAIProvider
 from tests.services.inference.conversation import content, parameter, tool, user
-from tests.services.inference.providers.remote_openai.conftest import Start, until
+from tests.services.inference.providers.remote_openai.conftest import Start
+from tests.support.eventually import until
 from tests.support.openai_server import OpenAIServer, Reply, plain, stream
 
 WEATHER = tool("get_weather", city=parameter("string"))
@@ -23,7 +24,10 @@ FAILED = types_pb2.TOOL_CALL_PARSE_STATUS_FAILED
 
 
 def chunk(delta: dict[str, Any] | None, finish: str | None = None, **more: Any) -> dict[str, Any]:
-    return {"object": "chat.completion.chunk", "choices": [{"index": 0, "delta": delta, "finish_reason": finish, **more}]}
+    return {
+        "object": "chat.completion.chunk",
+        "choices": [{"index": 0, "delta": delta, "finish_reason": finish, **more}],
+    }
 
 
 def call(index: int, arguments: str, call_id: str | None = None, name: str | None = None) -> dict[str, Any]:
@@ -56,7 +60,11 @@ async def test_one_start_any_progress_one_complete(server: OpenAIServer, start: 
     assert texts(events) == ["Hel", "lo"]
     complete = events[-1].complete
     assert complete.stop_reason == types_pb2.STOP_REASON_END_OF_TURN
-    assert {m.metric: m.value for m in complete.metrics} == {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}
+    assert {m.metric: m.value for m in complete.metrics} == {
+        "prompt_tokens": 3,
+        "completion_tokens": 2,
+        "total_tokens": 5,
+    }
 
 
 async def test_text_in_the_first_and_in_the_last_chunk_is_not_swallowed(server: OpenAIServer, start: Start):
@@ -86,6 +94,19 @@ async def test_odd_chunks_are_passed_over(server: OpenAIServer, start: Start):
         )
     )
     assert texts(await chat(await start(server.url))) == ["é\u2028日"]
+
+
+async def test_half_a_surrogate_pair_is_replaced(server: OpenAIServer, start: Start):
+    server.will(
+        stream(
+            rb'data: {"choices":[{"delta":{"content":"a\ud83d"},"finish_reason":null}]}' + b"\n\n",
+            rb'data: {"choices":[{"delta":{"content":"\ud83d\ude00"},"finish_reason":null}]}' + b"\n\n",
+            chunk({"tool_calls": [call(0, r'{"city": "\ud83d"}', "a", "get_weather")]}, "tool_calls"),
+        )
+    )
+    events = await chat(await start(server.url), tools=[WEATHER])
+    assert texts(events) == ["a\ufffd", "\U0001f600"]
+    assert calls(events)[-1] == (FAILED, r'{"name": "get_weather", "arguments": {"city": "\ud83d"}}')
 
 
 async def test_a_character_that_is_cut_between_packets_arrives_whole(server: OpenAIServer, start: Start):
@@ -209,13 +230,19 @@ BROKEN: dict[str, Reply] = {
 
 
 @pytest.mark.parametrize("name", BROKEN)
-async def test_a_stream_that_breaks_off_is_unavailable_and_never_complete(server: OpenAIServer, start: Start, name: str):
+async def test_a_stream_that_breaks_off_is_unavailable_and_never_complete(
+    server: OpenAIServer, start: Start, name: str
+):
     server.will(BROKEN[name])
     provider = await start(server.url)
-    events = []
-    with pytest.raises(UnavailableError) as caught:
+    events: list[inference_pb2.StreamChatCompletionResponse] = []
+
+    async def collect() -> None:
         async for event in provider.stream_chat_completion(chat_request()):
             events.append(event)  # noqa: PERF401 - what came before the error counts
+
+    with pytest.raises(UnavailableError) as caught:
+        await collect()
     assert caught.value.reason == "PROVIDER_BROKE_OFF"
     assert not any(event.HasField("complete") for event in events)
     assert len(server.received) == 1, "what has begun is not repeated"
@@ -226,7 +253,10 @@ async def test_a_stream_that_breaks_off_is_unavailable_and_never_complete(server
     [
         (b'data: {"error": {"message": "bad input", "code": 400}}\n\n', InvalidArgumentError),
         (b'event: error\ndata: {"error": {"message": "too fast", "code": 429}}\n\n', ResourceExhaustedError),
-        (b'data: {"error": {"message": "engine died", "type": "InternalServerError", "code": 500}}\n\n', UnavailableError),
+        (
+            b'data: {"error": {"message": "engine died", "type": "InternalServerError", "code": 500}}\n\n',
+            UnavailableError,
+        ),
         (b'data: {"error": "Incomplete generation", "error_type": "incomplete_generation"}\n\n', UnavailableError),
         (b"event: error\ndata: out of memory\n\n", UnavailableError),
     ],

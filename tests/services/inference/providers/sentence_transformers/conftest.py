@@ -1,5 +1,4 @@
-import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -15,7 +14,9 @@ MODEL_ID = "all-MiniLM-L6-v2"
 @pytest.fixture(scope="session")
 async def provider() -> AsyncIterator[SentenceTransformersProvider]:
     """A provider with the packaged model."""
-    running = SentenceTransformersProvider("vectors", SentenceTransformersConfig(threads=1, matryoshka_dimensions=[64, 128]))
+    running = SentenceTransformersProvider(
+        "vectors", SentenceTransformersConfig(threads=1, matryoshka_dimensions=[64, 128])
+    )
     await running.start()
     yield running
     await running.stop()
@@ -25,10 +26,3 @@ def request(*texts: str, **fields: Any) -> inference_pb2.EmbeddingsRequest:
     return inference_pb2.EmbeddingsRequest(
         **{"model_id": MODEL_ID, "contents": [content(text) for text in texts], **fields}
     )
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Waits until something is so."""
-    async with asyncio.timeout(10):
-        while not condition():
-            await asyncio.sleep(0.002)

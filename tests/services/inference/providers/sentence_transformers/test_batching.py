@@ -11,7 +11,7 @@ from services.core.errors import ResourceExhaustedError, UnavailableError
 from services.inference.providers.sentence_transformers.batching import Batcher
 from services.inference.providers.sentence_transformers.encoder import Encoder, Item, Result, Vector
 from services.inference.providers.sentence_transformers.provider import SentenceTransformersProvider
-from tests.services.inference.providers.sentence_transformers.conftest import until
+from tests.support.eventually import until
 
 
 class HeldUp(Encoder):
