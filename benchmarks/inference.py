@@ -111,7 +111,9 @@ def report(outcome: Outcome, command: str) -> Report:
         _table(outcome, "Tokens/s", {"": _throughput}, ".0f"),
         _table(outcome, "Time to first token, ms", {"p50": _first("p50"), "p99": _first("p99")}, ".1f"),
         _table(outcome, "Time between messages, ms", {"p50": _gap("p50"), "p99": _gap("p99")}, ".2f"),
-        _table(outcome, "Time a token after the first, by stream, ms", {"p50": _pace("p50"), "p99": _pace("p99")}, ".2f"),
+        _table(
+            outcome, "Time a token after the first, by stream, ms", {"p50": _pace("p50"), "p99": _pace("p99")}, ".2f"
+        ),
         _table(outcome, "Tokens a message", {"": _tokens_a_message}, ".1f"),
         _processor_table(outcome),
     ]
@@ -139,7 +141,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     plan = Plan.quick() if chosen.quick else Plan()
     given = {name: getattr(chosen, name) for name in ("rounds", "levels", "peers", "model")}
     plan = replace(plan, **{name: value for name, value in given.items() if value is not None})
-    made = report(measure(plan, console), f"python -m benchmarks.inference {' '.join(arguments or sys.argv[1:])}".strip())
+    made = report(
+        measure(plan, console), f"python -m benchmarks.inference {' '.join(arguments or sys.argv[1:])}".strip()
+    )
     show(made, console)
     if chosen.write:
         write(made, PAGE)
@@ -241,7 +245,9 @@ def _processor_table(outcome: Outcome) -> Table:
                 continue
             costs = (outcome.value(name, level, _cost(group)) for level in outcome.plan.levels)
             rows.append([f"{label}: {words}", *(f"{cost:.1f}" for cost in costs)])
-    note = "In process, the front end reads the streams too. An engine core's share varies with the batches that it gets."
+    note = (
+        "In process, the front end reads the streams too. An engine core's share varies with the batches that it gets."
+    )
     return Table("CPU time a token, µs", ["streams", *map(str, outcome.plan.levels)], rows, note)
 
 

@@ -75,7 +75,9 @@ def read_prompts(file: Path) -> list[str]:
 def _candidates(tokenizer: object) -> list[str]:
     """Words with the space before them, as tokens of a byte-level vocabulary begin."""
     vocabulary: dict[str, int] = tokenizer.get_vocab()  # type: ignore[attr-defined]
-    words = sorted(token for token in vocabulary if token.startswith("Ġ") and token[1:].isascii() and token[1:].isalpha())
+    words = sorted(
+        token for token in vocabulary if token.startswith("Ġ") and token[1:].isascii() and token[1:].isalpha()
+    )
     return [f" {word[1:]}" for word in words]
 
 

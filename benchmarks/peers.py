@@ -148,7 +148,15 @@ def _http_bare(stage: Stage) -> Iterator[list[Peer]]:
 def _vllm_grpc(stage: Stage) -> Iterator[list[Peer]]:
     log = stage.log("vllm-grpc")
     port = _free_port()
-    command = [sys.executable, "-m", "vllm.entrypoints.launchers.grpc_server", "--host", "127.0.0.1", "--port", str(port)]
+    command = [
+        sys.executable,
+        "-m",
+        "vllm.entrypoints.launchers.grpc_server",
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(port),
+    ]
     with log.open("wb") as output:
         process = subprocess.Popen(
             [*command, "--model", str(stage.model), *_options(ENGINE_ARGUMENTS)],

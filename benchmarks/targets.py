@@ -32,7 +32,13 @@ class Target:
         """The cells of a table."""
         sign = "≥" if self.at_least else "≤"
         verdict = "met" if self.met else "missed"
-        return [self.what, self.where, format(self.value, self.form), f"{sign} {format(self.bound, self.form)}", verdict]
+        return [
+            self.what,
+            self.where,
+            format(self.value, self.form),
+            f"{sign} {format(self.bound, self.form)}",
+            verdict,
+        ]
 
 
 def table_of(targets: Sequence[Target], title: str = "Targets", note: str = "") -> Table:

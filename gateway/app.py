@@ -14,7 +14,7 @@ import structlog
 
 from caravan.inspect.v1 import inspect_pb2_grpc
 from caravan.registry.v1 import routes_pb2, routes_pb2_grpc
-from gateway import contract
+from gateway import background, contract
 from gateway.balancing import Balancer, BalancingSettings
 from gateway.control import ControlLoop, ControlSettings
 from gateway.edge import Edge
@@ -129,9 +129,8 @@ class Worker:
         for call in list(self._proxy.calls):
             call.fail(UnavailableError("the gateway is shutting down; try again", reason="SHUTTING_DOWN"))
         await asyncio.sleep(0)
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await background.end(self._tasks)
+        await self._follower.close()
         await self._edge.close()
         await self._fleet.close()
         await self._server.stop()

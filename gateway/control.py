@@ -15,6 +15,7 @@ import structlog
 from google.protobuf import timestamp_pb2
 
 from caravan.providers.v1 import providers_pb2
+from gateway import background
 from gateway import survey as surveys_of
 from gateway.discovery import Resolve, UnresolvedError, replica_addresses, resolve_by_system
 from gateway.registry.kinds import Key, key_of
@@ -159,9 +160,7 @@ class ControlLoop:
                     await asyncio.sleep(self._settings.least_pause)
                 await self._rest()
         finally:
-            renewal.cancel()
-            for job in self._jobs.values():
-                job.cancel()
+            await background.end([renewal, *self._jobs.values()])
             await self._leave()
 
     async def _rest(self) -> None:

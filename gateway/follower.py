@@ -6,6 +6,7 @@ from typing import Protocol
 
 import structlog
 
+from gateway import background
 from gateway.view import View
 from services.core.errors import CaravanError
 
@@ -62,6 +63,12 @@ class Follower:
         if self._looking is running or self._looking is None:
             self._looking = asyncio.create_task(self._look())
         return await asyncio.shield(self._looking) or found
+
+    async def close(self) -> None:
+        """Looks no more."""
+        self._listeners.clear()
+        if self._looking is not None:
+            await background.end([self._looking])
 
     async def wait_for(self, condition: Callable[[View], bool], seconds: float) -> bool:
         """Waits until a view fulfils a condition; returns False when none did in time."""

@@ -23,7 +23,9 @@ class HttpClient:
         """
         parts = urlsplit(target)
         self._host, self._port = str(parts.hostname), int(parts.port or 80)
-        self._head = f"POST {parts.path}/completions HTTP/1.1\r\nHost: {parts.netloc}\r\nContent-Type: application/json\r\n"
+        self._head = (
+            f"POST {parts.path}/completions HTTP/1.1\r\nHost: {parts.netloc}\r\nContent-Type: application/json\r\n"
+        )
         self._model = model
         self._idle: list[_Connection] = []
 

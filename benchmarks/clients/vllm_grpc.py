@@ -36,10 +36,10 @@ class VllmGrpcClient:
         answer = Answer(time.monotonic())
         call = self._stub.Generate(request)
         while (message := await call.read()) is not grpc.aio.EOF:
-            if message.HasField("complete"):
-                answer.tokens = message.complete.completion_tokens
-            else:
+            # The last message repeats the tokens of the one before.
+            if message.HasField("chunk"):
                 answer.arrivals.append(time.monotonic())
+                answer.tokens += len(message.chunk.token_ids)
         return answer
 
     async def close(self) -> None:

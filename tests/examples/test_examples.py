@@ -17,7 +17,13 @@ TOOLS = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
 def run(*command: str | Path, folder: Path = EXAMPLES, seconds: float = 120.0) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "PATH": TOOLS}
     return subprocess.run(
-        [str(part) for part in command], cwd=folder, env=environment, capture_output=True, text=True, timeout=seconds, check=False
+        [str(part) for part in command],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=seconds,
+        check=False,
     )
 
 

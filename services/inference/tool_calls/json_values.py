@@ -64,14 +64,25 @@ def loads(text: str) -> JsonValue:
         text: JSON.
 
     Raises:
-        ValueError: The text is not JSON, or is nested deeper than Python reads it.
+        ValueError: The text is not JSON, is nested deeper than Python reads it, or holds half a surrogate pair.
     """
     try:
         value: JsonValue = _DECODER.decode(text)
     except RecursionError as error:
         message = "nested too deeply"
         raise ValueError(message) from error
+    if "\\ud" in text.lower():
+        _check_surrogates(value)
     return value
+
+
+def _check_surrogates(value: JsonValue) -> None:
+    """Half a surrogate pair is JSON, but no text that UTF-8, and so protobuf, can hold."""
+    try:
+        dumps(value).encode()
+    except UnicodeEncodeError as error:
+        message = "half a surrogate pair"
+        raise ValueError(message) from error
 
 
 def depth(value: JsonValue) -> int:

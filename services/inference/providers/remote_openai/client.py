@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import httpx
 
 from services.core.context import current_request, new_request_id
-from services.core.errors import CaravanError, DeadlineExceededError
+from services.core.errors import CaravanError, DeadlineExceededError, InvalidArgumentError
 from services.inference.providers.remote_openai import failures, sse, wire_json
 from services.inference.providers.remote_openai.config import RemoteOpenAIConfig
 from services.inference.providers.remote_openai.credentials import Credentials, credentials_of_call
@@ -166,7 +166,7 @@ class OpenAIClient:
     ) -> AsyncIterator[httpx.Response]:
         """Sends a request, again where that makes sense, and closes the answer in the end."""
         limit = self._config.max_retries if retries is None else retries
-        content = None if body is None else json.dumps(body, ensure_ascii=False).encode()
+        content = None if body is None else _encoded(body)
         for attempt in range(limit + 1):
             request = self._request(method, call, content, accept, patience or self._config.read_timeout)
             outcome = await self._send(request, call)
@@ -233,6 +233,16 @@ class OpenAIClient:
         deadline = current_request().deadline
         late = deadline is not None and time.monotonic() + delay >= deadline
         return None if late or delay > self._config.max_retry_delay else delay
+
+
+def _encoded(body: JsonObject) -> bytes:
+    try:
+        return json.dumps(body, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        # The contract's strings have none, but JSON within them may.
+        raise InvalidArgumentError(
+            "a JSON text in the request (tool arguments or a schema) holds half a surrogate pair, \\ud800 to \\udfff; leave it out"
+        ) from error
 
 
 async def _start_of_body(response: httpx.Response) -> bytes:

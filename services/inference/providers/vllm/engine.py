@@ -82,7 +82,7 @@ class Engine:
         """Builds an engine in a thread: it takes seconds, and the event loop has calls to answer."""
         started = time.monotonic()
         try:
-            llm = await asyncio.to_thread(_build, engine_args(self._config, self._otlp_endpoint))
+            llm = await asyncio.to_thread(AsyncLLM.from_engine_args, engine_args(self._config, self._otlp_endpoint))
         except OSError as error:
             raise NotFoundError(
                 f"no checkpoint at {self._config.model!r}: {_first_line(error)}; give a folder in Hugging Face format or a Hugging Face id",
@@ -133,14 +133,6 @@ class Engine:
         llm, self._llm = self._llm, None
         if llm is not None:
             await asyncio.to_thread(llm.shutdown)
-
-
-def _build(arguments: AsyncEngineArgs) -> AsyncLLM:
-    config = arguments.create_engine_config()
-    # Free white space in guided JSON is where weak models get lost. The argument of this name is refused beside the backend "auto", though
-    # both backends that "auto" chooses from know it.
-    config.structured_outputs_config.disable_any_whitespace = True
-    return AsyncLLM.from_vllm_config(config)
 
 
 def engine_args(config: VllmConfig, otlp_endpoint: str | None) -> AsyncEngineArgs:

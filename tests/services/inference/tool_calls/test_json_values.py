@@ -56,3 +56,13 @@ def test_depth_counts_lists_and_objects():
     assert json_values.depth("x") == 0
     assert json_values.depth([]) == 1
     assert json_values.depth({"a": [1, {"b": []}], "c": 2}) == 4
+
+
+@pytest.mark.parametrize("text", ['"\\ud83d"', '{"a": ["\\uDE00 late"]}'])
+def test_half_a_surrogate_pair_is_no_value(text: str) -> None:
+    with pytest.raises(ValueError, match="surrogate"):
+        json_values.loads(text)
+
+
+def test_a_whole_surrogate_pair_is_its_character() -> None:
+    assert json_values.loads('"\\ud83d\\ude00"') == "😀"

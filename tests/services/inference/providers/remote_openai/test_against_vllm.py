@@ -127,9 +127,17 @@ async def test_a_seed_repeats_a_sample(provider: RemoteOpenAIProvider, strategy:
     assert len({await sample(seed) for seed in range(6)}) > 1
 
 
-async def test_one_token_to_choose_from_is_greedy(provider: RemoteOpenAIProvider):
-    only = await completion(provider, sampling_params={"top_k": {"top_k": 1}, "max_tokens": 8})
-    assert only.content == (await completion(provider, sampling_params={"max_tokens": 8})).content
+async def test_top_k_chooses_among_the_most_likely_tokens(provider: RemoteOpenAIProvider):
+    async def outside(strategy: dict[str, Any]) -> int:
+        """Number of tokens less likely than the three most likely ones; ties count as inside."""
+        answer = await completion(
+            provider, sampling_params={"max_tokens": 40, "seed": 1, **strategy}, logprobs={"top_k": 3}
+        )
+        ranked = [sorted(position.logprobs_by_token.values(), reverse=True) for position in answer.logprobs]
+        return sum(len(values) > 3 and values[3] < values[2] for values in ranked)
+
+    assert await outside({"top_k": {"top_k": 3, "temperature": 2.0}}) == 0
+    assert await outside({"top_p": {"top_p": 1.0, "temperature": 2.0}}) > 0
 
 
 async def test_a_stop_sequence_ends_the_text_before_it(provider: RemoteOpenAIProvider):

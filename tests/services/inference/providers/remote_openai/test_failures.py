@@ -303,6 +303,15 @@ async def test_a_request_too_large_for_its_field_names_the_field(server: OpenAIS
     assert caught.value.violations[0].field == "content"
 
 
+async def test_half_a_surrogate_pair_in_json_is_an_invalid_argument(server: OpenAIServer, start: Start):
+    provider = await start(server.url)
+    wanted = inference_pb2.ChatCompletionRequest(
+        model_id="m", messages=[user("hi")], response_format={"json_schema_text": r'{"enum": ["\ud83d"]}'}
+    )
+    with pytest.raises(InvalidArgumentError, match="surrogate"):
+        await provider.chat_completion(wanted)
+
+
 def test_the_servers_words_are_one_bounded_line():
     assert clean("a\nb\x00\x1b[31mc") == "a b [31mc"
     assert len(clean("x" * 5000)) == 1003
