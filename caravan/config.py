@@ -17,6 +17,12 @@ _CHANNEL_OPTIONS: tuple[tuple[str, int | str], ...] = (
     ("grpc.max_send_message_length", -1),
     # Retries are this package's own: they stop once an answer has begun, and honour RetryInfo.
     ("grpc.enable_retries", 0),
+    # They are worth making only if a new connection is tried as soon.
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 2_000),
+    # A peer that is gone without a word is noticed while a call waits for it. Caravan's servers allow pings every 5 s.
+    ("grpc.keepalive_time_ms", 30_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
 )
 
 
@@ -48,7 +54,7 @@ class TLS:
 class RetryPolicy:
     """When a call that found nobody (UNAVAILABLE) and had produced nothing is made again."""
 
-    attempts: int = 4
+    attempts: int = 5
     """Most attempts, the first one included; 1 never retries."""
     initial_delay: float = 0.1
     """Seconds before the second attempt, when the server suggests nothing; doubled for each further one."""

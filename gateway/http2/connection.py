@@ -131,7 +131,7 @@ class Connection(asyncio.Protocol):
         self._block: tuple[int, int, list[bytes]] | None = None
         self._settled = False
         self._strikes = 0
-        self._strikes_since = 0.0
+        self._strikes_since = time.monotonic()
 
     # What asyncio calls.
 

@@ -59,7 +59,7 @@ class Gateway(
 ):
     """Answers with what it was asked; keeps what it saw."""
 
-    def __init__(self, credentials: grpc.ServerCredentials | None = None) -> None:
+    def __init__(self, credentials: grpc.ServerCredentials | None = None, port: int = 0) -> None:
         self.seen: list[Seen] = []
         self.failures: dict[str, deque[Failing]] = defaultdict(deque)
         self.models = {f"model-{n}": models_pb2.Model(model_id=f"model-{n}", provider_id="vllm") for n in range(5)}
@@ -74,9 +74,9 @@ class Gateway(
         routes_pb2_grpc.add_RoutesServiceServicer_to_server(self, self._server)
         inspect_pb2_grpc.add_InspectServiceServicer_to_server(self, self._server)
         if credentials:
-            self.port = self._server.add_secure_port("localhost:0", credentials)
+            self.port = self._server.add_secure_port(f"localhost:{port}", credentials)
         else:
-            self.port = self._server.add_insecure_port("127.0.0.1:0")
+            self.port = self._server.add_insecure_port(f"127.0.0.1:{port}")
         self._server.start()
 
     @property

@@ -9,7 +9,7 @@ import caravan
 from caravan import errors
 from caravan.inference.v1 import inference_pb2, inference_pb2_grpc
 from caravan.registry.v1 import models_pb2
-from tests.caravan.loopback import Failing, unavailable
+from tests.caravan.loopback import Failing, Gateway, unavailable
 
 FAST = caravan.RetryPolicy(attempts=3, initial_delay=0.01, max_delay=0.2)
 
@@ -186,6 +186,21 @@ def test_a_call_that_found_nobody_is_made_again(connect, driver, gateway):
 def test_a_stream_that_found_nobody_is_made_again(connect, driver, gateway):
     gateway.fail("StreamChatCompletion", unavailable(0.01), times=2)
     assert driver.run(connect(retry=FAST).chat("m", "Hi", stream=True).reply()).text == "Hello, world."
+
+
+def test_a_gateway_that_is_away_for_a_moment_goes_unnoticed(connect, driver, gateway):
+    client = connect()
+    driver.run(client.version())
+    gateway.stop()
+    again = threading.Timer(0.5, lambda: comeback.append(Gateway(port=gateway.port)))
+    comeback: list[Gateway] = []
+    again.start()
+    try:
+        assert driver.run(client.chat("m", "Hi")).text == "Hello, world."
+        assert driver.run(client.chat("m", "Hi", stream=True).reply()).text == "Hello, world."
+    finally:
+        again.join()
+        comeback[0].stop()
 
 
 def test_attempts_are_bounded(connect, driver, gateway):

@@ -97,7 +97,9 @@ def fill(message: Any, chance: random.Random, depth: int) -> None:
 
 
 def wild_text(chance: random.Random) -> str:
-    return chance.choice(["", "x", "\x00", "../../etc/passwd", "caravan-chat", "é" * 300, "{{7*7}}", "a\nb", "*", "http://127.0.0.1:1/"])
+    return chance.choice(
+        ["", "x", "\x00", "../../etc/passwd", "caravan-chat", "é" * 300, "{{7*7}}", "a\nb", "*", "http://127.0.0.1:1/"]
+    )
 
 
 def wild_value(field: FieldDescriptor, chance: random.Random) -> Any:

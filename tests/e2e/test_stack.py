@@ -59,15 +59,22 @@ def test_a_chat_through_the_gateway_is_the_chat_of_the_service(
     assert through.completion_message == direct.completion_message
 
 
-def test_a_stream_through_the_gateway_has_its_events_in_order(inference: inference_pb2_grpc.InferenceServiceStub) -> None:
-    events = [event.WhichOneof("event") for event in inference.StreamChatCompletion(streamed(chat(sampling_params=sampling(8))))]
+def test_a_stream_through_the_gateway_has_its_events_in_order(
+    inference: inference_pb2_grpc.InferenceServiceStub,
+) -> None:
+    events = [
+        event.WhichOneof("event")
+        for event in inference.StreamChatCompletion(streamed(chat(sampling_params=sampling(8))))
+    ]
     assert events[0] == "start"
     assert events[-1] == "complete"
     assert set(events[1:-1]) == {"progress"}
 
 
 def test_embeddings_come_from_their_own_provider(inference: inference_pb2_grpc.InferenceServiceStub) -> None:
-    request = inference_pb2.EmbeddingsRequest(model_id=EMBEDDING_MODEL, contents=[content("a cat"), content("a kitten")])
+    request = inference_pb2.EmbeddingsRequest(
+        model_id=EMBEDDING_MODEL, contents=[content("a cat"), content("a kitten")]
+    )
     response = inference.Embeddings(request)
     cat, kitten = (vector.values for vector in response.embeddings)
     assert len(cat) == 384
@@ -77,8 +84,13 @@ def test_embeddings_come_from_their_own_provider(inference: inference_pb2_grpc.I
 
 def test_each_provider_is_told_with_its_health_and_configuration(channel: grpc.Channel) -> None:
     inspect = inspect_pb2_grpc.InspectServiceStub(channel)
-    providers = {provider.provider_id: provider for provider in inspect.ListProviders(inspect_pb2.ListProvidersRequest()).data}
-    assert {provider.provider_type for provider in providers.values()} == {"inline::vllm", "inline::sentence-transformers"}
+    providers = {
+        provider.provider_id: provider for provider in inspect.ListProviders(inspect_pb2.ListProvidersRequest()).data
+    }
+    assert {provider.provider_type for provider in providers.values()} == {
+        "inline::vllm",
+        "inline::sentence-transformers",
+    }
     assert all(provider.health == inspect_pb2.HEALTH_STATUS_OK for provider in providers.values())
     assert all(len(provider.config.fields) > 0 for provider in providers.values())
     assert inspect.Health(inspect_pb2.HealthRequest()).status == inspect_pb2.HEALTH_STATUS_OK
@@ -112,7 +124,9 @@ def test_an_adapter_is_registered_at_run_time_and_unregistered(
     assert caught.value.code() == grpc.StatusCode.NOT_FOUND
 
 
-def test_a_registration_that_the_provider_refuses_leaves_nothing_behind(models: models_pb2_grpc.ModelsServiceStub) -> None:
+def test_a_registration_that_the_provider_refuses_leaves_nothing_behind(
+    models: models_pb2_grpc.ModelsServiceStub,
+) -> None:
     adapter = {"base_model_id": "caravan-chat", "source": "/no/such/adapter"}
     with pytest.raises(grpc.RpcError) as caught:
         models.RegisterModel(models_pb2.RegisterModelRequest(model_id="never", provider_id="vllm", adapter=adapter))

@@ -110,7 +110,9 @@ def test_a_full_queue_refuses_with_resource_exhausted(inference: inference_pb2_g
 def engine_core(process: ServiceProcess) -> psutil.Process:
     """The process of vLLM's engine core."""
     children = psutil.Process(process.pid).children(recursive=True)
-    return next(child for child in children if "EngineCore" in child.name() or "EngineCore" in " ".join(child.cmdline()))
+    return next(
+        child for child in children if "EngineCore" in child.name() or "EngineCore" in " ".join(child.cmdline())
+    )
 
 
 def health(channel: grpc.Channel) -> int:

@@ -141,12 +141,12 @@ class Replica(
                 await self._sleep()
             count, size = (int(word) for word in text.split()) if text[:1].isdigit() else (3, 1)
             for number in range(count):
+                if text.startswith("slow") and number:
+                    await asyncio.sleep(0.3)
                 response = inference_pb2.StreamChatCompletionResponse()
                 response.progress.delta.text = str(number) + "x" * size
                 self.sent += 1
                 yield response
-                if text.startswith("slow"):
-                    await asyncio.sleep(0.02)
             if text == "hang":
                 await self._sleep()
         finally:

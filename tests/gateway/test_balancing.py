@@ -61,7 +61,9 @@ def test_a_replica_that_goes_moves_only_its_own_prefixes():
     many, chooser = replicas(4), balancer()
     before = {number: chooser.choose(many, fingerprint(b"%d" % number)) for number in range(500)}
     many[2].usable = False
-    moved = [number for number, replica in before.items() if chooser.choose(many, fingerprint(b"%d" % number)) is not replica]
+    moved = [
+        number for number, replica in before.items() if chooser.choose(many, fingerprint(b"%d" % number)) is not replica
+    ]
     assert all(before[number] is many[2] for number in moved)
 
 

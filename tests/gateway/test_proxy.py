@@ -96,7 +96,11 @@ async def test_both_sides_of_a_bidirectional_stream_alternate(gateway):
 
 
 async def test_metadata_pass_both_ways(stub, replica):
-    sent = (("x-word", "one"), ("x-blob-bin", b"\x00\xff\xfe"), ("traceparent", "00-" + "1" * 32 + "-" + "2" * 16 + "-01"))
+    sent = (
+        ("x-word", "one"),
+        ("x-blob-bin", b"\x00\xff\xfe"),
+        ("traceparent", "00-" + "1" * 32 + "-" + "2" * 16 + "-01"),
+    )
     call = stub.ChatCompletion(chat("metadata"), metadata=sent)
     await call
     assert {key: replica.last_metadata[key] for key, _ in sent} == dict(sent)

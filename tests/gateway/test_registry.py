@@ -180,7 +180,8 @@ async def _can_register(models):
     try:
         await models.RegisterModel(register())
     except grpc.aio.AioRpcError as error:
-        assert error.code() == grpc.StatusCode.ABORTED
+        if error.code() != grpc.StatusCode.ABORTED:
+            raise
         return False
     return True
 
@@ -265,7 +266,11 @@ async def test_the_other_kinds_are_kept_too(gateway, replica, kind):
             "ListMemoryBanks",
             memory_banks_pb2.ListMemoryBanksRequest,
         ),
-        "tool_group": (tool_groups_pb2_grpc.ToolGroupsServiceStub, "ListToolGroups", tool_groups_pb2.ListToolGroupsRequest),
+        "tool_group": (
+            tool_groups_pb2_grpc.ToolGroupsServiceStub,
+            "ListToolGroups",
+            tool_groups_pb2.ListToolGroupsRequest,
+        ),
     }
     stub, method, request = stubs[kind]
     call = getattr(stub(gateway.channel()), method)
@@ -349,13 +354,16 @@ async def _registers(models, name):
     try:
         await models.RegisterModel(register(name))
     except grpc.aio.AioRpcError as error:
-        assert error.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.ABORTED)
+        if error.code() not in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.ABORTED):
+            raise
         return False
     return True
 
 
 @pytest.mark.faults
-async def test_a_gateway_that_starts_while_redis_is_away_waits_and_then_routes_what_was_registered(make_gateway, replica):
+async def test_a_gateway_that_starts_while_redis_is_away_waits_and_then_routes_what_was_registered(
+    make_gateway, replica
+):
     from tests.support.valkey import valkey_server
 
     with valkey_server(durable=True) as server:
@@ -379,7 +387,7 @@ async def answered_by_model(gateway, model_id):
 async def test_all_keys_share_one_hash_tag(models, valkey):
     await models.RegisterModel(register(request_id="r1"))
     with redis.Redis(port=valkey.port) as client:
-        assert all(key.decode().startswith(TAG) for key in client.keys())
+        assert all(key.decode().startswith(TAG) for key in client.scan_iter())
         assert 0 < client.ttl(f"{TAG}:request:register:r1") <= 24 * 3600
 
 
@@ -399,7 +407,9 @@ async def test_a_restarted_replica_gets_what_is_registered_again(make_gateway, m
         try:
             return await answered_by_model(gateway, "mine")
         except grpc.aio.AioRpcError as error:
-            assert error.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.NOT_FOUND)
+            if error.code() not in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.NOT_FOUND):
+                raise
+            return None
 
     await eventually(answers)
 
@@ -408,7 +418,9 @@ async def test_a_second_replica_gets_what_is_registered_and_stale_things_are_unl
     first, second = await make_replica(), await make_replica()
     from caravan.providers.v1 import providers_pb2
 
-    leftover = providers_pb2.Resource(model=models_pb2.Model(model_id="leftover", entry=entry_pb2.RegistryEntry(revision=3)))
+    leftover = providers_pb2.Resource(
+        model=models_pb2.Model(model_id="leftover", entry=entry_pb2.RegistryEntry(revision=3))
+    )
     second.loaded["leftover"] = leftover
     gateway = await make_gateway({"echo": [first, second]})
     await eventually(lambda: not second.loaded)

@@ -67,7 +67,17 @@ def test_the_prefix_is_bounded(request_, size):
 
 @pytest.mark.parametrize(
     "data",
-    [b"\x0a", b"\x0a\x05ab", b"\x0a\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", b"\x00", b"\x0f", b"\x0c", b"\x0b", b"\x0b\x14", b"\x09\x01"],
+    [
+        b"\x0a",
+        b"\x0a\x05ab",
+        b"\x0a\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01",
+        b"\x00",
+        b"\x0f",
+        b"\x0c",
+        b"\x0b",
+        b"\x0b\x14",
+        b"\x09\x01",
+    ],
 )
 def test_malformed_bytes_are_refused(data):
     with pytest.raises(wire.MalformedMessageError):

@@ -44,7 +44,15 @@ def free_address() -> str:
 @contextmanager
 def caravan_up(data: Path, *arguments: str) -> Iterator[Stack]:
     """Starts a stack and stops it by SIGINT, as Ctrl-C does."""
-    command = [str(Path(sys.executable).with_name("caravan")), "up", "--listen", free_address(), "--data", str(data), *arguments]
+    command = [
+        str(Path(sys.executable).with_name("caravan")),
+        "up",
+        "--listen",
+        free_address(),
+        "--data",
+        str(data),
+        *arguments,
+    ]
     process = subprocess.Popen(
         command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
     )

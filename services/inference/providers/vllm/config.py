@@ -6,8 +6,6 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-BUILTIN_INT4_SCHEME = "int4_weight_int8_dynamic_activation"
-
 
 class Quantization(StrEnum):
     """Precision of the weights. A checkpoint that is quantized already needs none of these."""
@@ -38,9 +36,8 @@ class VllmConfig(BaseModel):
     max_model_len: Annotated[int, Field(ge=1)] | None = None
     """Longest prompt and answer together, in tokens. Default: what the checkpoint says."""
     quantization: Quantization | None = None
-    """Precision of the weights. Default: the checkpoint's."""
-    int4_scheme: str = BUILTIN_INT4_SCHEME
-    """Scheme of `quantization = "int4"`."""
+    """Precision of the weights: `bf16`, `fp8` (GPUs), `int4` (int4_weight_int8_dynamic_activation, by torchao). Default: the
+    checkpoint's."""
     tensor_parallel_size: Annotated[int, Field(ge=1)] = 1
     """Devices that share each layer."""
     kv_cache_memory_bytes: Annotated[int, Field(ge=1 << 20)] | None = None

@@ -49,5 +49,7 @@ def _parsed(text: str) -> dict[str, Any]:
     except (ValueError, RecursionError):
         schema = None
     if not isinstance(schema, dict):
-        raise InvalidArgumentError.of("response_format.json_schema_text", "must be a JSON Schema: an object as JSON text")
+        raise InvalidArgumentError.of(
+            "response_format.json_schema_text", "must be a JSON Schema: an object as JSON text"
+        )
     return schema

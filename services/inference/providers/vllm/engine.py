@@ -13,9 +13,10 @@ from vllm.v1.engine.async_llm import AsyncLLM
 
 from services.core.errors import FailedPreconditionError, NotFoundError
 from services.core.readiness import Readiness
-from services.inference.providers.vllm.config import Quantization, VllmConfig
+from services.inference.providers.vllm.config import VllmConfig
 from services.inference.providers.vllm.environment import is_cpu_build
 from services.inference.providers.vllm.failures import engine_is_gone
+from services.inference.providers.vllm.quantization import quantization_arguments
 from services.inference.providers.vllm.statistics import SchedulerWatch
 
 CPU_KV_CACHE_BYTES = 256 << 20
@@ -141,6 +142,9 @@ def engine_args(config: VllmConfig, otlp_endpoint: str | None) -> AsyncEngineArg
     Args:
         config: What to run.
         otlp_endpoint: Where vLLM sends its own spans, or None.
+
+    Raises:
+        FailedPreconditionError: This machine cannot do the quantization.
     """
     on_cpu = is_cpu_build()
     arguments: dict[str, Any] = {
@@ -153,7 +157,7 @@ def engine_args(config: VllmConfig, otlp_endpoint: str | None) -> AsyncEngineArg
         "enforce_eager": on_cpu if config.enforce_eager is None else config.enforce_eager,
         "kv_cache_memory_bytes": config.kv_cache_memory_bytes or (CPU_KV_CACHE_BYTES if on_cpu else None),
         "otlp_traces_endpoint": otlp_endpoint,
-        **_quantization(config),
+        **quantization_arguments(config, on_cpu=on_cpu),
     }
     if config.max_model_len is not None:
         arguments["max_model_len"] = config.max_model_len
@@ -169,23 +173,6 @@ def engine_args(config: VllmConfig, otlp_endpoint: str | None) -> AsyncEngineArg
             "max_lora_rank": config.max_lora_rank,
         }
     return AsyncEngineArgs(**(arguments | config.engine_args))
-
-
-def _quantization(config: VllmConfig) -> dict[str, Any]:
-    match config.quantization:
-        case Quantization.BF16:
-            return {"dtype": "bfloat16"}
-        case Quantization.FP8:
-            return {"quantization": "fp8"}
-        case Quantization.INT4:
-            return {"quantization": "torchao", "hf_overrides": {"quantization_config": _torchao(config.int4_scheme)}}
-        case _:
-            return {}
-
-
-def _torchao(scheme: str) -> dict[str, Any]:
-    """The Hugging Face form of a torchao scheme; torchao must be installed beside vLLM."""
-    return {"quant_method": "torchao", "quant_type": {"default": {"_type": scheme}}}
 
 
 def _first_line(error: BaseException) -> str:

@@ -1,7 +1,6 @@
 """Models of other families: their chat template and vLLM's tool parsers."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import grpc
 import pytest
@@ -101,4 +100,3 @@ def read(text: str, *, size: int, is_streamed: bool) -> list[types_pb2.ContentDe
         batch = ids[start : start + size]
         deltas += answer.feed(Piece(tokenizer.decode(batch), tuple(batch)))
     return [*deltas, *answer.finish(types_pb2.STOP_REASON_END_OF_TURN)]
-

@@ -25,6 +25,8 @@ def test_the_engines_span_belongs_to_the_callers_trace_and_holds_no_text() -> No
         assert (engine.trace_id, server.trace_id) == (TRACE, TRACE)
         assert server.parent_span_id == CALLER
         assert engine.parent_span_id == server.span_id
-        assert {"caravan.engine.running", "caravan.engine.waiting", "caravan.engine.kv_cache.usage"} <= set(sink.metrics)
+        assert {"caravan.engine.running", "caravan.engine.waiting", "caravan.engine.kv_cache.usage"} <= set(
+            sink.metrics
+        )
         assert {"gen_ai.server.request.duration", "gen_ai.usage.tokens"} <= set(sink.metrics)
         assert not any(secret.encode() in raw for raw in sink.raw)
