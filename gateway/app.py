@@ -3,7 +3,6 @@
 import asyncio
 import importlib
 import shutil
-import ssl
 import tempfile
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
@@ -17,7 +16,8 @@ from caravan.registry.v1 import routes_pb2, routes_pb2_grpc
 from gateway import background, contract
 from gateway.balancing import Balancer, BalancingSettings
 from gateway.control import ControlLoop, ControlSettings
-from gateway.edge import Edge
+from gateway.discovery import Resolve, resolve_by_system
+from gateway.edge import Edge, server_context
 from gateway.follower import Follower
 from gateway.health import GatewayHealth
 from gateway.inspection import InspectServicer
@@ -27,12 +27,11 @@ from gateway.proxy import Proxy, ProxySettings
 from gateway.registry import servicer as registry_servicer
 from gateway.registry.registry import Registry
 from gateway.registry.store import RegistryStore
-from gateway.replicas import Fleet
+from gateway.replicas import Fleet, Tls
 from gateway.resolution import RoutesServicer
 from gateway.routing import RoutingTable, Target
 from gateway.settings import GatewaySettings
 from gateway.view import View
-from services.core.channels import ClientTlsSettings
 from services.core.errors import CaravanError, UnavailableError
 from services.core.readiness import Readiness
 from services.core.server import Binding, ServiceServer
@@ -48,12 +47,18 @@ _WATCH_ENDS_SECONDS = 1.0
 class Worker:
     """One gateway process."""
 
-    def __init__(self, settings: GatewaySettings) -> None:
+    def __init__(self, settings: GatewaySettings, *, resolve: Resolve = resolve_by_system) -> None:
         """Makes everything; nothing happens before `start`. Needs a running event loop.
 
         Args:
             settings: The gateway's settings.
+            resolve: Looks the replicas' names up.
+
+        Raises:
+            FailedPreconditionError: TLS files are wrong.
         """
+        tls = server_context(settings.tls) if settings.tls else None
+        upstream_tls = Tls.of(settings.upstream_tls) if settings.upstream_tls else None
         self._settings = settings
         self._methods = contract.load()
         self._readiness = Readiness()
@@ -64,7 +69,7 @@ class Worker:
         self._providers = Providers(settings.upstream_tls)
         self._follower = Follower(self._store)
         self._table = RoutingTable(routes_pb2.Snapshot())
-        self._fleet = Fleet(_client_context(settings.upstream_tls))
+        self._fleet = Fleet(upstream_tls)
         self._telemetry = Telemetry.of(settings, "caravan-gateway")
         self._proxy = Proxy(
             self._methods,
@@ -77,14 +82,17 @@ class Worker:
                 max_message_bytes=settings.max_receive_bytes,
                 replay_bytes=settings.replay_bytes,
                 max_attempts=settings.max_attempts,
+                max_calls=settings.max_concurrent_rpcs,
+                scheme=b"https" if settings.upstream_tls else b"http",
             ),
         )
-        self._edge = Edge(self._proxy.accept, tls=settings.tls)
+        self._edge = Edge(self._proxy.accept, tls=tls)
         self._control = ControlLoop(
             {provider.provider_id: provider.addresses for provider in settings.providers},
             self._store,
             self._providers,
             settings=ControlSettings(period=settings.poll_seconds, lease_seconds=settings.lease_seconds),
+            resolve=resolve,
         )
         self._health = GatewayHealth(self._readiness, self._methods, self._can_answer)
         self._routes = RoutesServicer(self._follower, lambda: self._table, self._usable)
@@ -222,13 +230,3 @@ def _import_stubs() -> None:
     """Imports the stubs of the whole contract, so that reflection can describe it."""
     for name in contract.stub_modules():
         importlib.import_module(name)
-
-
-def _client_context(tls: ClientTlsSettings | None) -> ssl.SSLContext | None:
-    if tls is None:
-        return None
-    context = ssl.create_default_context(cafile=str(tls.ca) if tls.ca else None)
-    context.set_alpn_protocols(["h2"])
-    if tls.cert is not None:
-        context.load_cert_chain(tls.cert, tls.key)
-    return context

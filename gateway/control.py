@@ -19,7 +19,7 @@ from gateway import background
 from gateway import survey as surveys_of
 from gateway.discovery import Resolve, UnresolvedError, replica_addresses, resolve_by_system
 from gateway.registry.kinds import Key, key_of
-from gateway.registry.store import Records
+from gateway.registry.store import Marks, Records
 from gateway.survey import Observation, Survey, Work
 from gateway.view import View
 from services.core.errors import CaravanError, DeadlineExceededError
@@ -58,6 +58,9 @@ class Store(Protocol):
 
     async def leave_lease(self, holder: str) -> None:
         """Gives the lease up."""
+
+    async def marks(self) -> Marks:
+        """Returns by what to see that nothing has changed."""
 
     async def records(self) -> Records:
         """Returns everything that is registered or being registered."""
@@ -104,6 +107,9 @@ class _Round:
     view: View = field(default_factory=View)
     parts: dict[str, bytes] = field(default_factory=dict)
     addresses: dict[str, list[str]] = field(default_factory=dict)
+    surveys: Sequence[Survey] = ()
+    generation: int = -1
+    claimed: bool = False
 
 
 class ControlLoop:
@@ -203,14 +209,26 @@ class ControlLoop:
                 this.view = View.of_parts(parts)
                 this.parts = {name: value for name, value in parts.items() if name != "version"}
             surveys = await asyncio.gather(*(self._survey(this, name) for name in self._configured))
+            marks = await self._store.marks()
+            if self._nothing_new(this, surveys, marks):
+                return
             # After asking: what a replica has loaded for a registration under way was claimed before it was loaded.
             records = await self._store.records()
             self._give_work(surveys_of.work(surveys, records.resources, records.claimed))
-            await self._publish(this, surveys_of.view(surveys, records.resources, this.view))
+            # Thousands of resources take a while, and this process relays calls too.
+            view = await asyncio.to_thread(surveys_of.view, surveys, records.resources, this.view)
+            await self._publish(this, view)
+            this.surveys, this.generation, this.claimed = surveys, marks.generation, bool(records.claimed)
         except CaravanError as error:
             _log.warning("control_loop_round", why=str(error))
             return
         await self._providers.forget({seen.address for survey in surveys for seen in survey.observations})
+
+    def _nothing_new(self, this: _Round, surveys: Sequence[Survey], marks: Marks) -> bool:
+        """Tells whether this round would publish what the last one did and has nobody to give work to."""
+        unfinished = self._jobs or self._refusals or this.claimed
+        same = marks == Marks(this.generation, this.view.version) and surveys == this.surveys
+        return same and not unfinished
 
     async def _survey(self, this: _Round, provider_id: str) -> Survey:
         problem = ""

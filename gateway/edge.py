@@ -15,7 +15,7 @@ _LAST_CALLS_SECONDS = 0.1
 class Edge:
     """Listens on one address and owns the clients' connections."""
 
-    def __init__(self, accept: Accept, *, tls: TlsSettings | None = None) -> None:
+    def __init__(self, accept: Accept, *, tls: ssl.SSLContext | None = None) -> None:
         """Makes an edge that does not listen yet.
 
         Args:
@@ -37,7 +37,7 @@ class Edge:
         self._server = await loop.create_server(
             lambda: _ClientConnection(loop, self._accept, self._connections),
             sock=bind(address),
-            ssl=server_context(self._tls) if self._tls else None,
+            ssl=self._tls,
             backlog=_BACKLOG,
         )
 

@@ -65,6 +65,12 @@ class ProxySettings:
     patience: float = 2.0
     """Seconds that a call waits for a replica which is being connected to."""
 
+    max_calls: int | None = None
+    """Calls that run at once at most; more are refused. Those that the gateway answers itself do not count. None: no limit."""
+
+    scheme: bytes = b"http"
+    """`:scheme` towards replicas: https with TLS."""
+
 
 class Observer(Protocol):
     """Hears of every call that has ended."""
@@ -169,7 +175,11 @@ class Proxy:
         return _Request(
             path=path,
             method=method,
-            forward=tuple(header for header in headers if header[0] not in _HOP_BY_HOP),
+            forward=tuple(
+                (b":scheme", self.settings.scheme) if header[0] == b":scheme" else header
+                for header in headers
+                if header[0] not in _HOP_BY_HOP
+            ),
             timeout=parse_timeout(fields[b"grpc-timeout"]) if b"grpc-timeout" in fields else None,
             encoding=fields.get(b"grpc-encoding", b""),
             provider_id=fields.get(_PROVIDER_KEY, b"").decode("latin-1"),
@@ -246,10 +256,13 @@ class Call:
         self._ended = end
         self._client.on_data = self._request_data
         self._client.on_reset = self._client_reset
-        method = request.method
+        method, limit = request.method, self._proxy.settings.max_calls
         if method is None or method.gateway:
             self._target = self._proxy.own
             self.attempt()
+        elif limit is not None and len(self._proxy.calls) > limit:
+            text = f"the gateway relays {limit} calls already, as many as max_concurrent_rpcs allows; try again"
+            self.fail(ResourceExhaustedError(text, retry_after=1.0, subject="calls", reason="TOO_MANY_CALLS"))
         elif method.field_number and method.kind:
             if end:
                 self.fail(self._missing_key(method))
@@ -285,8 +298,8 @@ class Call:
             if self._kept and self._body_size > self._proxy.settings.replay_bytes:
                 self._forget_body()
             self._upstream.send_data(data, end)
-        elif self._target is not None:
-            pass  # It waits for a replica: the client's window stays closed for what comes meanwhile.
+        elif self._target is not None or self._refreshed:
+            pass  # It waits for a replica or a newer snapshot: the client's window stays closed for what comes meanwhile.
         else:
             self._opened += len(data)
             self._client.open_window(len(data))
@@ -461,9 +474,10 @@ class Call:
         if self._proxy.balancer.choose(group, self._prefix, others) is None:
             return False
         self._tried = others
+        if self._upstream is not None:
+            # What has left once has opened the client's window already.
+            self._opened = max(self._opened, self._upstream.forwarded)
         self._drop_upstream(failed=True)
-        # Everything in the body has been paid for: its bytes left once already, or the window was opened before.
-        self._opened = self._body_size
         self.attempt()
         return True
 

@@ -4,6 +4,7 @@ import asyncio
 import ssl
 import struct
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 
 import structlog
 from google.protobuf.message import DecodeError
@@ -15,6 +16,8 @@ from gateway.http2.connection import Stream
 from gateway.http2.frames import ErrorCode
 from gateway.http2.hpack import Headers
 from gateway.sockets import keep_alive
+from services.core.channels import ClientTlsSettings
+from services.core.errors import FailedPreconditionError
 from services.core.settings import split_address
 
 _log = structlog.get_logger(__name__)
@@ -27,12 +30,40 @@ _EMPTY_MESSAGE = bytes(5)
 _UNIMPLEMENTED = b"12"
 
 
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """TLS towards replicas."""
+
+    context: ssl.SSLContext
+    """Authorities, and our own certificate."""
+
+    server_name: str | None = None
+    """Name in the replicas' certificates, when it is not the address's."""
+
+    @classmethod
+    def of(cls, settings: ClientTlsSettings) -> "Tls":
+        """Reads the files of the settings.
+
+        Raises:
+            FailedPreconditionError: They are wrong.
+        """
+        try:
+            context = ssl.create_default_context(cafile=str(settings.ca) if settings.ca else None)
+            if settings.cert is not None:
+                context.load_cert_chain(settings.cert, settings.key)
+        except (OSError, ssl.SSLError) as error:
+            message = f"upstream_tls: the files are wrong: {error}"
+            raise FailedPreconditionError(message, reason="TLS_FILES") from error
+        context.set_alpn_protocols(["h2"])
+        return cls(context, settings.server_name)
+
+
 class Replica(ReplicaState):
     """One replica: its connections, and whether it can be given calls."""
 
     __slots__ = ("_changed", "_connections", "_growth", "_loop", "_task", "_tls", "settled")
 
-    def __init__(self, address: str, tls: ssl.SSLContext | None, changed: Callable[["Replica"], None]) -> None:
+    def __init__(self, address: str, tls: "Tls | None", changed: Callable[["Replica"], None]) -> None:
         """Makes a replica that begins to connect at once.
 
         Args:
@@ -104,8 +135,10 @@ class Replica(ReplicaState):
                 _, connection = await self._loop.create_unix_connection(make, self.address.removeprefix("unix:"))
             else:
                 host, port = split_address(self.address)
+                context = self._tls.context if self._tls else None
+                name = self._tls.server_name or host if self._tls else None
                 transport, connection = await self._loop.create_connection(
-                    make, host, port, ssl=self._tls, server_hostname=host if self._tls else None
+                    make, host, port, ssl=context, server_hostname=name
                 )
                 keep_alive(transport.get_extra_info("socket"))
         self._connections.append(connection)
@@ -211,7 +244,7 @@ class _HealthWatch:
 class Fleet:
     """The replicas that the current snapshot names."""
 
-    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(self, tls: Tls | None = None) -> None:
         """Makes an empty fleet.
 
         Args:

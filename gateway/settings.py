@@ -80,6 +80,14 @@ class GatewaySettings(ServiceSettings):
         description="Most bytes of a request that are kept so that another replica can be tried.",
     )
 
+    @field_validator("listen")
+    @classmethod
+    def _workers_share_a_port(cls, listen: str) -> str:
+        if listen.startswith("unix:"):
+            message = "must be host:port: the gateway's workers share a port"
+            raise ValueError(message)
+        return listen
+
     @field_validator("redis_url")
     @classmethod
     def _redis_is_needed(cls, url: SecretStr) -> SecretStr:

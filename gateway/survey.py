@@ -94,7 +94,7 @@ def work(
             if _entry(key, resource).provider_id == survey.provider_id and key not in claimed
         }
         for seen, description in survey.ready():
-            loaded: dict[Key, int] = {(item.kind, item.resource_id): item.revision for item in description.loaded}
+            loaded = _loaded(description)
             load = tuple(
                 resource for key, resource in wanted.items() if loaded.get(key) != _entry(key, resource).entry.revision
             )
@@ -127,6 +127,11 @@ class _Builder:
         self._entries: dict[Key, Any] = {}
         self._routes: dict[Key, routes_pb2.ResourceRoute] = {}
         self._services = {survey.provider_id: self._services_of(survey) for survey in surveys}
+        self._by_provider = {survey.provider_id: survey for survey in surveys}
+        self._loaded = {
+            survey.provider_id: [(seen.address, _loaded(description)) for seen, description in survey.ready()]
+            for survey in surveys
+        }
 
     def build(self) -> View:
         for key, resource in self._registered.items():
@@ -149,15 +154,14 @@ class _Builder:
 
     def _add_registered(self, key: Key, resource: providers_pb2.Resource) -> None:
         entry = _copy(key, resource)
-        survey = next((survey for survey in self._surveys if survey.provider_id == entry.provider_id), None)
-        addresses = []
-        reason = f"provider {entry.provider_id} is not in the gateway's settings"
-        if survey is not None:
-            addresses = [
-                seen.address
-                for seen, description in survey.ready()
-                if any(_is(item, key) and item.revision == entry.entry.revision for item in description.loaded)
-            ]
+        survey = self._by_provider.get(entry.provider_id)
+        revision = entry.entry.revision
+        loaded = self._loaded.get(entry.provider_id, ())
+        addresses = [address for address, revisions in loaded if revisions.get(key) == revision]
+        reason = ""
+        if survey is None:
+            reason = f"provider {entry.provider_id} is not in the gateway's settings"
+        elif not addresses:
             reason = _why_not(survey, key)
         self._put(key, entry, addresses, reason)
 
@@ -317,8 +321,9 @@ def _why_not(survey: Survey, key: Key) -> str:
     return f"no replica of provider {survey.provider_id} can serve: {'; '.join(filter(None, reasons)) or 'it has none'}"
 
 
-def _is(item: providers_pb2.LoadedResource, key: Key) -> bool:
-    return (item.kind, item.resource_id) == key
+def _loaded(description: providers_pb2.DescribeProviderResponse) -> dict[Key, int]:
+    """Returns the revisions of what a replica has loaded."""
+    return {(item.kind, item.resource_id): item.revision for item in description.loaded}
 
 
 def _entry(key: Key, resource: providers_pb2.Resource) -> Any:

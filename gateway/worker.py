@@ -45,8 +45,8 @@ async def _serve(settings: GatewaySettings, address: str, supervisor: Connection
 
     loop.add_signal_handler(signal.SIGTERM, stop)
     loop.add_reader(supervisor.fileno(), end.set)
-    worker = Worker(settings)
     try:
+        worker = Worker(settings)
         await worker.start(address)
     except CaravanError as error:
         structlog.get_logger(__name__).error("cannot_start", message=error.message, reason=error.reason)

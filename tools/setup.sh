@@ -51,9 +51,10 @@ make_venv() {
 
 # pip warns of every configured place that does not exist; those lines say nothing about this installation.
 pip() {
-    local status=0
-    "$venv/bin/python" -m pip --disable-pip-version-check "$@" 2> >(grep -v "^WARNING: Location .* is ignored" >&2) || status=$?
-    return "$status"
+    {
+        "$venv/bin/python" -m pip --disable-pip-version-check "$@" 2>&1 >&3 \
+            | { grep -v "^WARNING: Location .* is ignored" || true; } >&2
+    } 3>&1
 }
 
 # Prints pip's progress as a count: one line a terminal overwrites, or one line every 40 packages.

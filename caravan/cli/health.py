@@ -1,8 +1,9 @@
 """`caravan health`: how the gateway and its providers are."""
 
 import typer
+from rich.text import Text
 
-from caravan.cli.health_words import health_markup
+from caravan.cli.health_words import health_text
 from caravan.cli.session import Session, with_session
 from caravan.inspect.v1 import inspect_pb2
 
@@ -14,8 +15,11 @@ def health(session: Session) -> None:
     if session.json:
         session.write_json(response)
     else:
-        rows = [["overall", health_markup(response.status)], ["registry", health_markup(response.registry)]]
-        rows += [[name, health_markup(status)] for name, status in sorted(response.providers.items())]
+        rows: list[list[str | Text]] = [
+            ["overall", health_text(response.status)],
+            ["registry", health_text(response.registry)],
+        ]
+        rows += [[name, health_text(status)] for name, status in sorted(response.providers.items())]
         session.write_table(["", "health"], rows, empty="")
     if response.status == inspect_pb2.HEALTH_STATUS_ERROR:
         raise typer.Exit(1)

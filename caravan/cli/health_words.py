@@ -1,5 +1,7 @@
 """Words and colours for health."""
 
+from rich.text import Text
+
 from caravan.inspect.v1 import inspect_pb2
 
 _STYLES = {"ok": "green", "degraded": "yellow", "error": "red"}
@@ -15,12 +17,11 @@ def health_word(status: inspect_pb2.HealthStatus.ValueType) -> str:
     return "unknown" if word == "unspecified" else word
 
 
-def health_markup(status: inspect_pb2.HealthStatus.ValueType) -> str:
-    """A health status as a word in its colour, in Rich's markup.
+def health_text(status: inspect_pb2.HealthStatus.ValueType) -> Text:
+    """A health status as a word in its colour.
 
     Args:
         status: The status.
     """
     word = health_word(status)
-    style = _STYLES.get(word)
-    return f"[{style}]{word}[/]" if style else word
+    return Text(word, style=_STYLES.get(word, ""))

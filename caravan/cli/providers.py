@@ -4,9 +4,9 @@ import json
 from typing import Annotated
 
 import typer
-from rich.markup import escape
+from rich.text import Text
 
-from caravan.cli.health_words import health_markup, health_word
+from caravan.cli.health_words import health_text, health_word
 from caravan.cli.session import Session, facts, with_session
 from caravan.inspect.v1 import inspect_pb2
 
@@ -26,9 +26,8 @@ def providers(
     if session.json:
         session.write_list("providers", found)
         return
-    rows = [
-        [escape(p.provider_id), escape(p.provider_type), _api(p), health_markup(p.health), str(len(p.replicas))]
-        for p in found
+    rows: list[list[str | Text]] = [
+        [p.provider_id, p.provider_type, _api(p), health_text(p.health), str(len(p.replicas))] for p in found
     ]
     session.write_table(["provider", "type", "api", "health", "replicas"], rows, empty="there are no providers")
     for provider in found:

@@ -3,7 +3,7 @@
 import functools
 import inspect
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +15,7 @@ from google.protobuf.message import Message
 from google.protobuf.struct_pb2 import Struct
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from caravan import TLS, Client
 from caravan.cli import problems
@@ -23,6 +24,7 @@ from caravan.errors import CaravanError
 
 PANEL = "Connection"
 _WIDE = 10_000
+_WITHOUT_CONTROLS = {code: "\ufffd" for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"}
 Target = Annotated[
     str | None,
     typer.Option(
@@ -74,12 +76,12 @@ class Session:
     """Where everything else goes: progress, notes, errors."""
 
     def write(self, text: str) -> None:
-        """Writes text as it is.
+        """Writes text as it is, but for control characters on a terminal: a model's words must not move the cursor.
 
         Args:
             text: The text, with its line ends.
         """
-        self.out.file.write(text)
+        self.out.file.write(text.translate(_WITHOUT_CONTROLS) if self.out.is_terminal else text)
         self.out.file.flush()
 
     def write_json(self, message: Message) -> None:
@@ -107,7 +109,7 @@ class Session:
         """
         self.write(json.dumps({name: [_as_json(message) for message in messages]}, ensure_ascii=False, indent=2) + "\n")
 
-    def write_table(self, columns: list[str], rows: list[list[str]], *, empty: str) -> None:
+    def write_table(self, columns: list[str], rows: Sequence[Sequence[str | Text]], *, empty: str) -> None:
         """Writes a table for people: aligned, without frames, whole words.
 
         Args:
@@ -122,7 +124,7 @@ class Session:
         for column in columns:
             table.add_column(column, overflow="fold")
         for row in rows:
-            table.add_row(*row)
+            table.add_row(*(Text(cell) if isinstance(cell, str) else cell for cell in row))
         self.out.print(table)
 
     @contextmanager

@@ -30,7 +30,12 @@ def up(  # noqa: PLR0913 - one parameter an option
     ] = Path(".caravan"),
     redis_url: Annotated[
         str | None,
-        typer.Option("--redis-url", help="Redis server to use instead of starting one.", show_default=False),
+        typer.Option(
+            "--redis-url",
+            envvar="CARAVAN_REDIS_URL",
+            help="Redis server to use instead of starting one.",
+            show_default=False,
+        ),
     ] = None,
     demo: Annotated[bool, typer.Option("--demo/--no-demo", help="Show a first chat when everything is up.")] = True,
     allow_insecure: Annotated[

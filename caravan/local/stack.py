@@ -43,13 +43,10 @@ class Stack:
         self.model = plan.find_model(wish.model)
         self._programs = plan.Programs(wish, layout, self.model)
         self.providers = [
-            _member(plan.VLLM, f"chat and completion, {self.model.source}", self._programs.inference, wave=1),
-            *(
-                [_member(plan.EMBEDDINGS, "embeddings", self._programs.embeddings, wave=1)]
-                if plan.has_embeddings()
-                else []
-            ),
+            _member(plan.VLLM, f"chat and completion, {self.model.source}", self._programs.inference, wave=1)
         ]
+        if plan.has_embeddings():
+            self.providers.append(_member(plan.EMBEDDINGS, "embeddings", self._programs.embeddings, wave=1))
         self.redis_url = wish.redis_url or ""
         self.store = None if wish.redis_url else self._store()
         self.gateway = _member("gateway", f"registry and routing, {wish.listen}", self._gateway, wave=2)

@@ -8,6 +8,7 @@ import sys
 
 import caravan
 from caravan import errors
+from caravan.registry.v1 import models_pb2
 
 WEATHER = {
     "tool_name": "get_weather",
@@ -21,8 +22,9 @@ async def main(target: str | None) -> None:
     async with caravan.AsyncClient(target, timeout=60) as client:
         models = [model async for model in client.models.list()]
         print("models:", ", ".join(model.model_id for model in models))
-        chat_model = next(model.model_id for model in models if model.model_type == 1)  # MODEL_TYPE_LLM
-        embedding_model = next((model.model_id for model in models if model.model_type == 2), None)
+        by_type = {model.model_type: model.model_id for model in models}
+        chat_model = by_type[models_pb2.MODEL_TYPE_LLM]
+        embedding_model = by_type.get(models_pb2.MODEL_TYPE_EMBEDDING)
 
         print("chat:   ", end="")
         stream = client.chat(chat_model, "What is the capital of France?", stream=True, max_tokens=64)

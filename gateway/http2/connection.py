@@ -43,6 +43,7 @@ class Stream:
 
     __slots__ = (
         "connection",
+        "forwarded",
         "id",
         "local_done",
         "on_data",
@@ -73,6 +74,8 @@ class Stream:
         """The stream whose bytes are sent here: its window opens as they leave."""
         self.prepaid = 0
         """Bytes among those to be sent for which the source's window was opened before."""
+        self.forwarded = 0
+        """Bytes of the source that have left."""
         self.on_headers: Callable[[Headers, bool], None] = _ignore
         self.on_data: Callable[[bytes, bool], None] = _ignore
         self.on_reset: Callable[[int], None] = _ignore
@@ -170,6 +173,9 @@ class Connection(asyncio.Protocol):
         except ConnectionFault as fault:
             _log.info("http2_connection_fault", peer=self.peer(), code=fault.code.name, reason=str(fault))
             self.abandon(fault.code, str(fault))
+        except Exception:  # noqa: BLE001 - the outermost edge: a defect ends this connection and no other
+            _log.exception("http2_connection_failed", peer=self.peer())
+            self.abandon(ErrorCode.INTERNAL_ERROR)
 
     # What the owner of the connection calls.
 
@@ -487,6 +493,7 @@ class Connection(asyncio.Protocol):
             self._flush_due = True
             self._loop.call_soon(self._flush)
         if stream.source is not None:
+            stream.forwarded += size
             if stream.prepaid:
                 paid = min(size, stream.prepaid)
                 stream.prepaid -= paid
@@ -520,6 +527,10 @@ class Connection(asyncio.Protocol):
         blocked, self._blocked = self._blocked, {}
         for stream in blocked.values():
             self._pump(stream)
+        first = next(iter(blocked), 0)
+        if first in self._blocked:
+            # It took what there was; next time the others come first.
+            self._blocked[first] = self._blocked.pop(first)
 
     def _ended(self, stream: Stream) -> None:
         stream.local_done = True

@@ -23,6 +23,7 @@ _STATES = f"{TAG}:states"
 _RESOURCES = f"{TAG}:resources"
 _CLAIMS = f"{TAG}:claims"
 _REVISION = f"{TAG}:revision"
+_GENERATION = f"{TAG}:generation"
 _PUBLISHED = f"{TAG}:published"
 _LEASE = f"{TAG}:lease"
 _FENCE = f"{TAG}:fence"
@@ -77,6 +78,17 @@ class Removal:
 
     resource: providers_pb2.Resource | None = None
     """What was removed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Marks:
+    """While these stay, nothing in the store has changed."""
+
+    generation: int
+    """Grows with every change of what is registered or being registered."""
+
+    version: int
+    """Of the published view."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +157,7 @@ class RegistryStore:
             UnavailableError: Redis does not answer.
         """
         token = uuid.uuid4().hex
-        keys = [_STATES, _RESOURCES, _CLAIMS, _REVISION, _request("register", request_id)]
+        keys = [_STATES, _RESOURCES, _CLAIMS, _REVISION, _request("register", request_id), _GENERATION]
         arguments = [_field(key), fingerprint, token, _CLAIM_MILLISECONDS, "1" if request_id else "0"]
         outcome, *rest = await self._run("claim", keys, arguments)
         match outcome:
@@ -166,7 +178,7 @@ class RegistryStore:
         Raises:
             UnavailableError: Redis does not answer.
         """
-        keys = [_STATES, _RESOURCES, _CLAIMS, _request("register", request_id), _CHANGED]
+        keys = [_STATES, _RESOURCES, _CLAIMS, _request("register", request_id), _CHANGED, _GENERATION]
         lifetime = _REQUEST_MILLISECONDS if request_id else 0
         arguments = [
             _field(key),
@@ -184,7 +196,7 @@ class RegistryStore:
         Raises:
             UnavailableError: Redis does not answer; the claim expires by itself.
         """
-        await self._run("release", [_CLAIMS, _CHANGED], [_field(key), claim.token])
+        await self._run("release", [_CLAIMS, _CHANGED, _GENERATION], [_field(key), claim.token])
 
     async def remove(self, key: Key, revision: int | None, request_id: str) -> Removal:
         """Takes a registration out.
@@ -197,7 +209,7 @@ class RegistryStore:
         Raises:
             UnavailableError: Redis does not answer.
         """
-        keys = [_STATES, _RESOURCES, _request("unregister", request_id), _CHANGED]
+        keys = [_STATES, _RESOURCES, _request("unregister", request_id), _CHANGED, _GENERATION]
         lifetime = _REQUEST_MILLISECONDS if request_id else 0
         arguments = [_field(key), "" if revision is None else revision, lifetime]
         outcome, *rest = await self._run("remove", keys, arguments)
@@ -210,6 +222,19 @@ class RegistryStore:
                 return Removal("repeated")
             case _:
                 return Removal("absent")
+
+    async def marks(self) -> Marks:
+        """Returns by what to see that nothing has changed.
+
+        Raises:
+            UnavailableError: Redis does not answer.
+        """
+        with _translated():
+            async with self._client.pipeline(transaction=True) as pipeline:
+                pipeline.get(_GENERATION)
+                pipeline.hget(_PUBLISHED, "version")
+                generation, version = await pipeline.execute()
+        return Marks(int(generation or 0), int(version or 0))
 
     async def records(self) -> Records:
         """Returns everything that is registered or being registered.

@@ -21,9 +21,18 @@ def sources(folder: str) -> Iterator[Path]:
     return (path for path in sorted((ROOT / folder).rglob("*.py")) if "_pb2" not in path.name)
 
 
+def caught(handler: ast.ExceptHandler) -> str:
+    return ast.unparse(handler.type) if handler.type else ""
+
+
 def imports(path: Path) -> Iterator[str]:
-    """Full names of the modules a file imports, wherever in the file."""
-    for node in ast.walk(ast.parse(path.read_text())):
+    """Full names of the modules a file imports, wherever in the file, but for those it can do without."""
+    nodes = list(ast.walk(ast.parse(path.read_text())))
+    attempts = [node for node in nodes if isinstance(node, ast.Try) and "ImportError" in map(caught, node.handlers)]
+    optional = {id(inner) for attempt in attempts for node in attempt.body for inner in ast.walk(node)}
+    for node in nodes:
+        if id(node) in optional:
+            continue
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:

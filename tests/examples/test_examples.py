@@ -56,10 +56,11 @@ def test_python(stack):
 def test_node(stack):
     done = run("node", EXAMPLES / "node" / "tour.js", stack.target)
     shows_everything(done)
-    assert "error:    NOT_FOUND MODEL_NOT_FOUND" in done.stdout or "error:    NOT_FOUND" in done.stdout
+    assert "error:    NOT_FOUND " in done.stdout
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 @pytest.mark.skipif(
     any(shutil.which(tool) is None for tool in ("cmake", "g++", "protoc", "grpc_cpp_plugin")),
     reason="needs cmake, g++, libgrpc++-dev and protobuf-compiler-grpc",

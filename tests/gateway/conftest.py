@@ -6,6 +6,7 @@ import grpc
 import pytest
 
 from gateway.app import Worker
+from gateway.discovery import resolve_by_system
 from gateway.settings import GatewaySettings
 from gateway.sockets import bind
 from tests.gateway.replica import Replica
@@ -30,10 +31,15 @@ def redis_url(valkey: ValkeyServer) -> Iterator[str]:
 async def make_replica() -> AsyncIterator[Callable[..., Awaitable[Replica]]]:
     made: list[Replica] = []
 
-    async def make(*arguments: Any, listen: str = "127.0.0.1:0", **settings: Any) -> Replica:
+    async def make(
+        *arguments: Any,
+        listen: str = "127.0.0.1:0",
+        credentials: grpc.ServerCredentials | None = None,
+        **settings: Any,
+    ) -> Replica:
         replica = Replica(*arguments, **settings)
         made.append(replica)
-        return await replica.start(listen)
+        return await replica.start(listen, credentials)
 
     yield make
     await asyncio.gather(*(replica.stop() for replica in made))
@@ -69,13 +75,15 @@ async def make_gateway(redis_url: str) -> AsyncIterator[Callable[..., Awaitable[
     """Starts gateways; a provider is given as replicas or addresses by its id."""
     made: list[Gateway] = []
 
-    async def make(providers: dict[str, Any] | None = None, *, wait: bool = True, **settings: Any) -> Gateway:
+    async def make(
+        providers: dict[str, Any] | None = None, *, wait: bool = True, resolve: Any = resolve_by_system, **settings: Any
+    ) -> Gateway:
         configured = [
             {"provider_id": name, "addresses": [getattr(one, "address", one) for one in replicas]}
             for name, replicas in (providers or {}).items()
         ]
         values = {"redis_url": redis_url, "access_log": False, "poll_seconds": 0.2, "lease_seconds": 1.0, **settings}
-        worker = Worker(GatewaySettings(providers=configured, **values))
+        worker = Worker(GatewaySettings(providers=configured, **values), resolve=resolve)
         with bind("127.0.0.1:0") as placeholder:
             address = f"127.0.0.1:{placeholder.getsockname()[1]}"
             await worker.start(address)

@@ -52,7 +52,7 @@ class Replica(
         self.health = health.aio.HealthServicer()
         self._server: grpc.aio.Server | None = None
 
-    async def start(self, address: str = "127.0.0.1:0") -> "Replica":
+    async def start(self, address: str = "127.0.0.1:0", credentials: grpc.ServerCredentials | None = None) -> "Replica":
         options = [
             ("grpc.so_reuseport", 0),
             ("grpc.max_receive_message_length", 64 << 20),
@@ -68,7 +68,8 @@ class Replica(
         inference_pb2_grpc.add_InferenceServiceServicer_to_server(self, only_generic)
         providers_pb2_grpc.add_ProviderServiceServicer_to_server(self, only_generic)
         health_pb2_grpc.add_HealthServicer_to_server(self.health, self._server)
-        port = self._server.add_insecure_port(address)
+        server = self._server
+        port = server.add_secure_port(address, credentials) if credentials else server.add_insecure_port(address)
         self.address = f"{address.rpartition(':')[0]}:{port}"
         await self.health.set("", health_pb2.HealthCheckResponse.SERVING)
         await self._server.start()

@@ -168,6 +168,21 @@ async def test_a_message_above_the_limit_is_refused(make_gateway, replica):
     await stub.ChatCompletion(chat())
 
 
+async def test_calls_beyond_the_limit_are_refused_but_the_gateways_own_are_not(make_gateway, replica):
+    gateway = await make_gateway({"echo": [replica]}, max_concurrent_rpcs=2)
+    stub = inference_pb2_grpc.InferenceServiceStub(gateway.channel())
+    calls = [stub.StreamChatCompletion(stream("hang")) for _ in range(2)]
+    await asyncio.gather(*(call.read() for call in calls))
+    error = await refusal(stub.ChatCompletion(chat()))
+    assert error.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert details_of(error)["RetryInfo"].retry_delay.seconds == 1
+    await health_pb2_grpc.HealthStub(gateway.channel()).Check(health_pb2.HealthCheckRequest())
+    for call in calls:
+        call.cancel()
+    await eventually(lambda: not gateway.worker._proxy.calls)
+    await stub.ChatCompletion(chat())
+
+
 async def test_a_slow_reader_slows_only_itself_and_holds_back_the_replica(gateway, replica):
     slow = inference_pb2_grpc.InferenceServiceStub(gateway.channel()).StreamChatCompletion(stream("3000 10000"))
     await slow.read()
@@ -426,3 +441,64 @@ async def test_reflection_describes_every_service_of_the_contract(gateway):
         (file,) = (await call.read()).file_descriptor_response.file_descriptor_proto[:1]
         described = descriptor_pb2.FileDescriptorProto.FromString(file)
         assert name.rpartition(".")[2] in [service.name for service in described.service]
+
+
+# Requests that are streams.
+
+
+async def test_a_client_stream_larger_than_all_windows_passes(gateway):
+    body = chat("x" * 100_000).SerializeToString()
+
+    async def requests():
+        for _ in range(30):
+            yield body
+
+    assert len(await gateway.channel().stream_unary(CHAT)(requests(), metadata=(("raw", "stream_unary"),))) == 30 * len(
+        body
+    )
+
+
+async def test_a_request_stream_without_a_message_is_an_invalid_argument(gateway):
+    async def requests():
+        return
+        yield
+
+    error = await refusal(gateway.channel().stream_unary(CHAT)(requests(), metadata=(("raw", "stream_unary"),)))
+    assert error.code() == grpc.StatusCode.INVALID_ARGUMENT
+
+
+async def test_a_large_request_survives_the_death_of_the_replica_that_had_half_of_it(two):
+    gateway, replicas = two
+    started, bodies = asyncio.Event(), []
+    more = asyncio.Event()
+
+    async def count(requests, context):
+        size = 0
+        async for request in requests:
+            size += len(request)
+            started.set()
+        bodies.append(size)
+        return b"%d" % size
+
+    for replica in replicas:
+        replica._raw_stream_unary = count
+    body = chat("x" * 100_000).SerializeToString()
+
+    async def requests():
+        for _ in range(5):
+            yield body
+        await more.wait()
+        for _ in range(20):
+            yield body
+
+    call = gateway.channel().stream_unary(CHAT)(requests(), metadata=(("raw", "stream_unary"),))
+    await asyncio.wait_for(started.wait(), 5)
+    fleet = gateway.worker._fleet.replicas
+    first = next(replica for replica in replicas if fleet[replica.address].outstanding)
+    await first.stop(None)
+    more.set()
+    assert await asyncio.wait_for(_as_task(call), 20) == b"%d" % (25 * len(body))
+
+
+async def _as_task(call):
+    return await call

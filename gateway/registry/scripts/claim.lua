@@ -5,6 +5,7 @@
 -- KEYS[3] claims      hash: field -> "token expiry" (milliseconds since the epoch)
 -- KEYS[4] revision    counter of all revisions
 -- KEYS[5] request     string: "fingerprint" and the answer of an earlier call with the same request id
+-- KEYS[6] generation  counter of changes, by which the control loop sees that there is nothing new
 -- ARGV[1] field       "kind/identifier"
 -- ARGV[2] fingerprint of the registration
 -- ARGV[3] token       tells this claim from others
@@ -29,4 +30,5 @@ if claim and tonumber(string.match(claim, " (.*)$")) > now then
   return {"busy"}
 end
 redis.call("HSET", KEYS[3], ARGV[1], string.format("%s %d", ARGV[3], now + tonumber(ARGV[4])))
+redis.call("INCR", KEYS[6])
 return {"claimed", redis.call("INCR", KEYS[4])}

@@ -5,6 +5,7 @@
 -- KEYS[3] claims      hash: field -> "token expiry"
 -- KEYS[4] request     string: answer for repeated calls with the same request id
 -- KEYS[5] changed     channel that tells the control loop
+-- KEYS[6] generation  counter of changes
 -- ARGV[1] field       "kind/identifier"
 -- ARGV[2] token       of the claim
 -- ARGV[3] fingerprint of the registration
@@ -23,5 +24,6 @@ redis.call("HSET", KEYS[2], ARGV[1], ARGV[5])
 if ARGV[6] ~= "0" then
   redis.call("SET", KEYS[4], ARGV[3] .. ARGV[5], "PX", ARGV[6])
 end
+redis.call("INCR", KEYS[6])
 redis.call("PUBLISH", KEYS[5], ARGV[1])
 return 1

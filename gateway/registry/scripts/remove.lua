@@ -4,6 +4,7 @@
 -- KEYS[2] resources   hash: field -> registered resource, protobuf bytes
 -- KEYS[3] request     string: marks an earlier call with the same request id
 -- KEYS[4] changed     channel that tells the control loop
+-- KEYS[5] generation  counter of changes
 -- ARGV[1] field       "kind/identifier"
 -- ARGV[2] revision    that it must have; "" for any
 -- ARGV[3] lifetime of the mark in milliseconds; "0" when the caller gave no request id
@@ -29,5 +30,6 @@ redis.call("HDEL", KEYS[2], ARGV[1])
 if ARGV[3] ~= "0" then
   redis.call("SET", KEYS[3], ARGV[1], "PX", ARGV[3])
 end
+redis.call("INCR", KEYS[5])
 redis.call("PUBLISH", KEYS[4], ARGV[1])
 return {"removed", bytes}

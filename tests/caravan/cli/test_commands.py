@@ -297,6 +297,19 @@ def test_ctrl_c_stops_the_answer_and_ctrl_d_ends_the_conversation(gateway):
     assert terminal.exit_code() == 0
 
 
+def test_a_model_s_words_do_not_control_the_terminal(gateway):
+    gateway.words = ["a\x1b[2Jb\x9bc", "\tok"]
+    terminal = Terminal("chat", "Hi", "-m", "talker", target=gateway.target)
+    shown = terminal.expect("ok")
+    assert "a\ufffd[2Jb\ufffdc" in shown
+    assert terminal.exit_code() == 0
+
+
+def test_names_in_brackets_are_shown(run, gateway):
+    gateway.models["talker"].metadata["note"] = "[bold]x[/]"
+    assert "note=[bold]x[/]" in run("models", "list").stdout
+
+
 def test_an_error_in_a_conversation_does_not_end_it(gateway):
     gateway.fail("StreamChatCompletion", Failing(grpc.StatusCode.INVALID_ARGUMENT, "too long"))
     terminal = Terminal("chat", "-m", "talker", target=gateway.target)

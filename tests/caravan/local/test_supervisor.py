@@ -109,6 +109,16 @@ async def test_a_member_that_ignores_the_signal_is_killed_in_time(watcher, membe
     assert stubborn.child.process.returncode == -signal.SIGKILL
 
 
+async def test_stopping_can_be_cut_short(watcher, member):
+    async with guarded(watcher) as supervisor:
+        await supervisor.bring_up(member("vllm", STUBBORN, grace=60))
+        stopping = asyncio.create_task(supervisor.stop())
+        await asyncio.sleep(0.2)
+        assert not stopping.done()
+        await supervisor.kill()
+        await asyncio.wait_for(stopping, 5)
+
+
 async def test_what_a_member_has_started_ends_with_it(watcher, member):
     async with guarded(watcher) as supervisor:
         parent = member("vllm", HAS_A_CHILD)

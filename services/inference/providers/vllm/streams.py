@@ -47,11 +47,23 @@ class _Stream:
     """One running stream."""
 
     state: Any
-    """The engine's state of the request; its `stream_interval` is the size of a group in tokens."""
+    """vLLM's state of the request; its `stream_interval` is the size of a group in tokens."""
     delay: float
     """Longest time in seconds that a token may wait for others."""
     last_output: float
     """When the stream last got an output; 0 before the first."""
+
+    def cut(self, size: int) -> None:
+        """Sets the size of the next group in tokens.
+
+        vLLM keeps count of what it has handed over only while the interval is above 1, and at 1 it hands over the newest token alone. So the
+        count is brought up to date on the way up, and tokens that wait are let out by 2 on the way down: the next one makes them a group.
+        """
+        state = self.state
+        generated = state.detokenizer.num_output_tokens()
+        if state.stream_interval == 1:
+            state.sent_tokens_offset = generated
+        state.stream_interval = 2 if size == 1 and generated > state.sent_tokens_offset else size
 
 
 class Coalescer:
@@ -88,10 +100,10 @@ class Coalescer:
         now = time.monotonic()
         if stream.last_output:
             self._pace += PACE_SMOOTHING * ((now - stream.last_output) / max(tokens, 1) - self._pace)
-            stream.state.stream_interval = self._group(stream.delay)
+            stream.cut(self._group(stream.delay))
         elif self._busy:
             # Spreads the streams of one batch over the steps: their messages would all fall into the same one.
-            stream.state.stream_interval = 1 + next(self._phases) % self._group(stream.delay)
+            stream.cut(1 + next(self._phases) % self._group(stream.delay))
         stream.last_output = now
 
     @property
@@ -110,9 +122,9 @@ class Coalescer:
             now = time.monotonic()
             for stream in self._streams:
                 if stream.last_output and now - stream.last_output > stream.delay + self._pace:
-                    stream.state.stream_interval = 1
+                    stream.cut(1)
         for stream in self._streams:
-            stream.state.stream_interval = 1
+            stream.cut(1)
         self._sweeping = None
 
 
