@@ -86,10 +86,11 @@ def _fill_from_mapping(message: Message, value: Mapping[str, Any], path: str) ->
 def _fill_oneof(message: Message, oneof: OneofDescriptor, rest: dict[str, Any], path: str) -> None:
     """Takes out of `rest` what belongs to the `oneof` and sets the member."""
     shape = oneof.GetOptions().Extensions[options_pb2.oneof_json]
-    if shape.property and rest.get(shape.property) is not None:
-        _set_bare(message, oneof, rest.pop(shape.property), f"{path}.{shape.property}")
-    elif isinstance(rest.get(oneof.name), Mapping):
-        _fill_nested(message, oneof, dict(rest.pop(oneof.name)), f"{path}.{oneof.name}")
+    if shape.property and not shape.discriminator:
+        if rest.get(shape.property) is not None:
+            _set_bare(message, oneof, rest.pop(shape.property), f"{path}.{shape.property}")
+    elif shape.property and isinstance(rest.get(shape.property), Mapping):
+        _fill_nested(message, oneof, dict(rest.pop(shape.property)), f"{path}.{shape.property}")
     elif shape.discriminator in rest:
         tag = rest.pop(shape.discriminator)
         member = next((field for field in oneof.fields if _tag(field) == tag), None)
@@ -100,7 +101,7 @@ def _fill_oneof(message: Message, oneof: OneofDescriptor, rest: dict[str, Any], 
 
 
 def _fill_nested(message: Message, oneof: OneofDescriptor, held: dict[str, Any], path: str) -> None:
-    """Reads a `oneof` that stands under its own name, as in `{"strategy": {"type": "top_p", "top_p": 0.9}}`."""
+    """Reads a `oneof` that stands under a property, as in `{"strategy": {"type": "top_p", "top_p": 0.9}}`."""
     _fill_oneof(message, oneof, held, path)
     if held:
         raise InvalidInputError(_unknown(_descriptor(message), next(iter(held))), path)
@@ -121,14 +122,39 @@ def _set_member(message: Message, member: FieldDescriptor, rest: dict[str, Any],
 
 
 def _set_bare(message: Message, oneof: OneofDescriptor, value: object, path: str) -> None:
-    """Chooses the member that a bare value can be: an enum's value or a message first, a string else."""
-    for field in sorted(oneof.fields, key=lambda field: field.type == FieldDescriptor.TYPE_STRING):
-        if field.enum_type and _enum_number(field.enum_type, value) is None:
-            continue
-        if field.message_type and isinstance(value, str):
-            continue
-        _set(message, field, value, path)
-        return
+    """Sets the member that a bare value is, told by its form: see the JSON section of docs/contract.md."""
+    fitting = [field for field in oneof.fields if _can_be(field, value)]
+    # A string is an enum's value rather than a string, and a string rather than a message that a bare string stands for.
+    fitting.sort(key=lambda field: (field.enum_type is None, field.type != FieldDescriptor.TYPE_STRING))
+    if not fitting:
+        raise InvalidInputError(
+            f"{_a(value)} does not stand for any of {', '.join(f.name for f in oneof.fields)}", path
+        )
+    _set(message, fitting[0], value, path)
+
+
+def _can_be(field: FieldDescriptor, value: object) -> bool:
+    """Tells whether a bare value may be a member's."""
+    if field.enum_type:
+        return _enum_number(field.enum_type, value) is not None
+    if not field.message_type:
+        return isinstance(value, str) == (field.type == FieldDescriptor.TYPE_STRING)
+    shape = _message_json(field.message_type)
+    if isinstance(value, Message):
+        return value.DESCRIPTOR.full_name == field.message_type.full_name
+    if isinstance(value, str):
+        return bool(shape.bare_string_field)
+    if isinstance(value, Mapping):
+        return _has_keys(field.message_type, value)
+    return bool(shape.value_field)
+
+
+def _has_keys(descriptor: Descriptor, value: Mapping[str, Any]) -> bool:
+    """Tells whether an object can be read as a message: each of its keys is a field, or a property by which a `oneof` is told apart."""
+    item = _message_json(descriptor).value_field
+    if item and (held := _field(descriptor, item).message_type) and _has_keys(held, value):
+        return True
+    return set(value) <= _known_names(descriptor)
 
 
 def _set(message: Message, field: FieldDescriptor, value: object, path: str) -> None:
@@ -226,9 +252,13 @@ def _field(descriptor: Descriptor, name: str) -> FieldDescriptor:
 
 
 def _unknown(descriptor: Descriptor, name: str) -> str:
+    return f"unknown field {name!r}; known are {', '.join(sorted(_known_names(descriptor)))}"
+
+
+def _known_names(descriptor: Descriptor) -> set[str]:
+    """The keys that an object which stands for a message may have."""
     shapes = [oneof.GetOptions().Extensions[options_pb2.oneof_json] for oneof in descriptor.oneofs]
-    known = {*descriptor.fields_by_name, *(s.discriminator or s.property for s in shapes)} - {""}
-    return f"unknown field {name!r}; known are {', '.join(sorted(known))}"
+    return {*descriptor.fields_by_name, *(s.property or s.discriminator for s in shapes)} - {""}
 
 
 def _a(value: object) -> str:

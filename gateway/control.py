@@ -217,8 +217,8 @@ class ControlLoop:
             self._give_work(surveys_of.work(surveys, records.resources, records.claimed))
             # Thousands of resources take a while, and this process relays calls too.
             view = await asyncio.to_thread(surveys_of.view, surveys, records.resources, this.view)
-            await self._publish(this, view)
-            this.surveys, this.generation, this.claimed = surveys, marks.generation, bool(records.claimed)
+            if await self._publish(this, view, force=marks.version != this.view.version):
+                this.surveys, this.generation, this.claimed = surveys, marks.generation, bool(records.claimed)
         except CaravanError as error:
             _log.warning("control_loop_round", why=str(error))
             return
@@ -261,12 +261,13 @@ class ControlLoop:
         }
         return Observation(address, description, load_problems=problems)
 
-    async def _publish(self, this: _Round, view: View) -> None:
+    async def _publish(self, this: _Round, view: View, *, force: bool) -> bool:
+        """Publishes a view that is new, or any if the store has another (`force`); returns False when the lease was lost."""
         parts = view.parts()
         old = dict(this.parts)
         old["snapshot"] = _without_time(this.view)
-        if parts == old:
-            return
+        if parts == old and not force:
+            return True
         published_at = timestamp_pb2.Timestamp()
         published_at.GetCurrentTime()
         view.snapshot.published_at.CopyFrom(published_at)
@@ -274,10 +275,11 @@ class ControlLoop:
         version = await self._store.publish(self._holder, this.token, this.view.version, parts)
         if not version:
             _log.info("control_loop_lease_lost")
-            return
+            return False
         view.snapshot.version = version
         this.view, this.parts = view, parts
         _log.info("view_published", version=version, resources=len(view.entries))
+        return True
 
     # Giving replicas what is registered.
 

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from caravan import llama_stack
+from caravan.agents.v1 import turns_pb2
 from caravan.errors import InvalidInputError
 from caravan.inference.v1 import inference_pb2
 from caravan.registry.v1 import memory_banks_pb2
@@ -138,3 +139,17 @@ def test_nothing_but_invalid_input_is_raised(value):
     ):
         with contextlib.suppress(InvalidInputError):
             build(kind, value)
+
+
+@pytest.mark.parametrize(
+    ("content", "member"),
+    [
+        ("some text", "content"),
+        ({"uri": "https://example.com/a.txt"}, "url"),
+        ({"type": "text", "text": "some text"}, "content"),
+        ([{"type": "text", "text": "some text"}], "content"),
+    ],
+)
+def test_a_documents_content_is_told_from_its_address_by_its_form(content, member):
+    attachment = build(turns_pb2.Attachment, {"content": content, "mime_type": "text/plain"})
+    assert attachment.WhichOneof("source") == member

@@ -45,15 +45,6 @@ def test_no_two_properties_of_a_json_object_share_a_name(contract: Contract):
     assert clashes == {}
 
 
-def test_a_oneof_is_told_apart_by_a_discriminator_or_by_its_form_not_by_both(contract: Contract):
-    wrong = []
-    for oneof in contract.of(descriptor_pb2.OneofDescriptorProto):
-        shape = oneof.proto.options.Extensions[options_pb2.oneof_json]
-        if shape.discriminator and shape.property:
-            wrong.append(oneof.name)
-    assert wrong == []
-
-
 def test_only_a_message_of_a_oneof_with_a_discriminator_is_flattened(contract: Contract):
     wrong = []
     for field in contract.fields():

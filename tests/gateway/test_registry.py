@@ -475,3 +475,24 @@ async def test_what_is_refused_is_told_as_status_details(models):
     info = error_details_pb2.ErrorInfo()
     assert status.details[0].Unpack(info)
     assert info.domain == "caravan"
+
+
+async def test_what_was_published_is_published_again_when_the_store_loses_it(gateway, valkey):
+    with redis.Redis(port=valkey.port) as client:
+        client.delete(f"{TAG}:published")
+        await eventually(lambda: client.hget(f"{TAG}:published", "snapshot"))
+
+
+async def test_a_loop_that_lost_its_lease_for_a_moment_publishes_when_it_has_it_again(make_gateway, replica, valkey):
+    gateway = await make_gateway({"echo": [replica]}, wait=False)
+    for _ in range(5):
+        valkey.flush()
+        await asyncio.sleep(0.05)
+    await asyncio.wait_for(gateway.worker.wait_ready(), 10)
+    valkey.flush()
+    await eventually(lambda: _published(valkey))
+
+
+def _published(valkey):
+    with redis.Redis(port=valkey.port) as client:
+        return client.hget(f"{TAG}:published", "snapshot")

@@ -23,6 +23,8 @@ CPU_KV_CACHE_BYTES = 256 << 20
 WATCH_PERIOD = 0.1
 RESTART_DELAYS = (0.0, 1.0, 5.0, 15.0, 30.0)
 HEALTHY_AFTER = 60.0
+# The engine core keeps nothing that would have to be saved; it takes no notice of SIGTERM and is killed after this.
+STOP_SECONDS = 0.5
 
 log = structlog.get_logger(__name__)
 
@@ -133,7 +135,7 @@ class Engine:
     async def _discard(self) -> None:
         llm, self._llm = self._llm, None
         if llm is not None:
-            await asyncio.to_thread(llm.shutdown)
+            await asyncio.to_thread(llm.shutdown, STOP_SECONDS)
 
 
 def engine_args(config: VllmConfig, otlp_endpoint: str | None) -> AsyncEngineArgs:
