@@ -3,7 +3,7 @@
     import caravan
 
     with caravan.Client("localhost:8321") as client:
-        print(client.chat("caravan-chat", "What is the capital of France?").text)
+        print(client.chat("caravan-chat", "What is Caravan?").text)
 
 The generated stubs stand beside this: `caravan.inference.v1.inference_pb2`, `caravan.inference.v1.inference_pb2_grpc` and so on. Names of
 this module load on first use, so that a program that needs the stubs alone pays for them alone.

@@ -75,7 +75,7 @@ def chat(  # noqa: PLR0913 - one parameter an option
 ) -> None:
     """Ask a model, or talk with it.
 
-    `caravan chat "What is the capital of France?"` answers once; `caravan chat` alone opens a conversation; text can be piped in.
+    `caravan chat "What is Caravan?"` answers once; `caravan chat` alone opens a conversation; text can be piped in.
     """
     parameters = given(
         system=system,

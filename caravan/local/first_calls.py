@@ -8,7 +8,7 @@ from rich.markup import escape
 from caravan import AsyncClient, tool_arguments
 from caravan.errors import FailedPreconditionError, InvalidArgumentError, UnimplementedError
 
-QUESTION = "What is the capital of France?"
+QUESTION = "What is Caravan?"
 TOOL_QUESTION = "What is the weather in Paris?"
 TOOL = {
     "tool_name": "get_weather",

@@ -55,7 +55,7 @@ void StreamedChat(inference::InferenceService::Stub& stub, const std::string& mo
   inference::StreamChatCompletionRequest request;
   request.set_model_id(model);
   request.mutable_sampling_params()->set_max_tokens(64);
-  Say(request.add_messages(), "What is the capital of France?");
+  Say(request.add_messages(), "What is Caravan?");
 
   auto context = Within(std::chrono::seconds(60));
   auto reader = stub.StreamChatCompletion(context.get(), request);

@@ -65,7 +65,7 @@ async function main() {
   const chatModel = data.find((model) => model.model_type === "MODEL_TYPE_LLM").model_id;
   const embeddingModel = data.find((model) => model.model_type === "MODEL_TYPE_EMBEDDING")?.model_id;
 
-  const question = { user: { content: content("What is the capital of France?") } };
+  const question = { user: { content: content("What is Caravan?") } };
   const stream = inference.StreamChatCompletion(
     { model_id: chatModel, messages: [question], sampling_params: { max_tokens: 64 } },
     new grpc.Metadata(),

@@ -27,7 +27,7 @@ async def main(target: str | None) -> None:
         embedding_model = by_type.get(models_pb2.MODEL_TYPE_EMBEDDING)
 
         print("chat:   ", end="")
-        stream = client.chat(chat_model, "What is the capital of France?", stream=True, max_tokens=64)
+        stream = client.chat(chat_model, "What is Caravan?", stream=True, max_tokens=64)
         async for text in stream.texts():  # leaving this loop early would cancel the call
             print(text, end="", flush=True)
         print(f"  ({stream.so_far.usage['completion_tokens']} tokens)")

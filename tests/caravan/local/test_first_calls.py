@@ -17,7 +17,7 @@ async def shown(gateway) -> str:
 
 async def test_a_chat_and_a_tool_call_are_shown(gateway):
     text = await shown(gateway)
-    assert "you    What is the capital of France?\n  model  Hello, world.\n" in text
+    assert "you    What is Caravan?\n  model  Hello, world.\n" in text
     assert 'model  calls get_weather {"big": 9007199254740993}' in text
 
 
