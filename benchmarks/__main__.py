@@ -1,4 +1,4 @@
-"""All benchmarks: `python -m benchmarks [--quick] [--write] [--rounds N]`. What each can do alone: `python -m benchmarks.inference --help`."""
+"""All benchmarks. `python -m benchmarks.gateway --help` and `python -m benchmarks.inference --help` show what each can do alone."""
 
 import argparse
 

@@ -236,8 +236,8 @@ def _slow_table(outcome: Outcome) -> Table:
         for readers, rounds in outcome.slow.items()
     ]
     note = (
-        f"16 streams of {1 / _PACED['pause']:.0f} messages a second each. Beside them, on the same connection, streams that send as fast as "
-        "they may and are read once a second."
+        f"16 streams of {1 / _PACED['pause']:.0f} messages a second each. Beside them, on the same connection, streams that send as "
+        "fast as they may and are read once a second."
     )
     return Table("Slow readers", ("beside", "messages/s", "gap ms, p50 / p99", "memory, MiB"), rows, note)
 

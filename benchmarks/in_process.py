@@ -1,10 +1,11 @@
 """The peer without a server: AsyncLLM, and whoever reads its streams, in one process.
 
-`python -m benchmarks.in_process ENGINE_ARGUMENTS` prints `{"event": "serving"}`, then answers a job a line, like `benchmarks.load`. Its front
-end's CPU time is this process's, reading the streams included.
+`python -m benchmarks.in_process ENGINE_ARGUMENTS` prints `{"event": "serving"}`, then answers a job a line, like `benchmarks.load`. Its
+front end's CPU time is this process's, reading the streams included.
 """
 
 import asyncio
+import gc
 import json
 import sys
 from pathlib import Path
@@ -27,6 +28,9 @@ async def serve(arguments: dict[str, object]) -> None:
         arguments: Of `AsyncEngineArgs`.
     """
     llm = _engine(arguments)
+    # As both servers do: the garbage collector leaves alone what is there by now.
+    gc.collect()
+    gc.freeze()
     print(json.dumps({"event": "serving", "address": ""}), flush=True)
     client = EngineClient(llm)
     try:
@@ -41,7 +45,7 @@ def _engine(arguments: dict[str, object]) -> "AsyncLLM":
     from vllm import AsyncEngineArgs
     from vllm.v1.engine.async_llm import AsyncLLM
 
-    return AsyncLLM.from_engine_args(AsyncEngineArgs(**arguments))  # type: ignore[arg-type]
+    return AsyncLLM.from_engine_args(AsyncEngineArgs(**arguments))
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
 """Streams from one vLLM engine, served in several ways. `python -m benchmarks.inference --help`.
 
 Every peer has an engine of its own with the same model and settings, is started once and waits, idle, while another is measured. A round
-measures every peer at every level, in an order that changes from round to round; figures are medians over rounds, and a ratio is the median
-of the rounds' ratios. The load comes from a fresh process each time, in waves: all streams of a level start together and are read to their end.
+measures every peer at every level, in an order that changes from round to round; figures are medians over rounds, and a ratio is the
+median of the rounds' ratios. The load comes from a fresh process each time, in waves: all streams of a level start together and are read
+to their end.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""The load generator, a process of its own. `python -m benchmarks.load` reads jobs from standard input, a line each, and answers with lines."""
+"""The load generator, a process of its own. `python -m benchmarks.load` reads jobs from standard input, a line each, and answers each."""
 
 import asyncio
 import json

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-import psutil
+import psutil  # type: ignore[import-untyped]
 
 
 def describe(packages: Sequence[str]) -> list[str]:
@@ -20,9 +20,8 @@ def describe(packages: Sequence[str]) -> list[str]:
     memory = psutil.virtual_memory().total / 2**30
     versions = ", ".join(f"{name} {version}" for name in packages if (version := _version(name)))
     return [
-        f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC; {_processor()}, {cores} cores, {memory:.0f} GiB, {platform.system()} {platform.release()}; "
-        f"load average when it began {os.getloadavg()[0]:.1f}.",
-        f"Python {platform.python_version()}, {versions}.",
+        f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC; load average just after: {os.getloadavg()[0]:.1f}.",
+        f"{_processor()}, {cores} cores, {memory:.0f} GiB; {platform.system()}; Python {platform.python_version()}, {versions}.",
     ]
 
 

@@ -101,7 +101,8 @@ def _write_tokenizer(folder: Path, words: list[str]) -> tuple[int, int]:
     )
     lines = (" " + " ".join(words[start : start + 50]) for start in range(0, len(words), 50))
     tokenizer.train_from_iterator(lines, trainer)
-    begin, end = int(tokenizer.token_to_id(BEGIN_OF_TEXT)), int(tokenizer.token_to_id(END_OF_TEXT))
+    vocabulary = tokenizer.get_vocab()
+    begin, end = vocabulary[BEGIN_OF_TEXT], vocabulary[END_OF_TEXT]
     tokenizer.post_processor = processors.TemplateProcessing(
         single=f"{BEGIN_OF_TEXT} $A", special_tokens=[(BEGIN_OF_TEXT, begin)]
     )

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-import psutil
+import psutil  # type: ignore[import-untyped]
 
 
 class Meter:

@@ -1,6 +1,7 @@
-"""The clients of the gateway's benchmark, a process of their own. `python -m benchmarks.relay_load` runs a job a line, like `benchmarks.load`."""
+"""The clients of the gateway's benchmark, a process of their own that runs a job a line, like `benchmarks.load`."""
 
 import asyncio
+import itertools
 import json
 import sys
 import time
@@ -134,7 +135,7 @@ async def _slow(job: RelayJob, stubs: list[Any]) -> dict[str, float]:
     for call in lazy:
         call.cancel()
     await asyncio.gather(*dawdlers, return_exceptions=True)
-    gaps = [later - earlier for times in arrivals for earlier, later in zip(times, times[1:], strict=False)]
+    gaps = [later - earlier for times in arrivals for earlier, later in itertools.pairwise(times)]
     return {"rate": sum(map(len, arrivals)) / elapsed, "held": held, **percentiles(gaps)}
 
 
@@ -150,7 +151,7 @@ async def _drain(call: Any) -> int:
 
 
 async def _dawdle(call: Any) -> None:
-    while await call.read() is not grpc.aio.EOF:
+    while await call.read() is not grpc.aio.EOF:  # noqa: ASYNC110 - the pause is the point
         await asyncio.sleep(_LAZY_PAUSE)
 
 

@@ -1,6 +1,7 @@
 """What is asked of a peer, and what is noted of its answers."""
 
 import asyncio
+import itertools
 import json
 import statistics
 import time
@@ -63,7 +64,7 @@ class Answer:
     @property
     def gaps(self) -> list[float]:
         """Seconds between one message and the next."""
-        return [later - earlier for earlier, later in zip(self.arrivals, self.arrivals[1:], strict=False)]
+        return [later - earlier for earlier, later in itertools.pairwise(self.arrivals)]
 
     @property
     def per_token(self) -> float:

@@ -2,8 +2,6 @@
 
 import asyncio
 import importlib
-import shutil
-import tempfile
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from pathlib import Path
@@ -47,11 +45,12 @@ _WATCH_ENDS_SECONDS = 1.0
 class Worker:
     """One gateway process."""
 
-    def __init__(self, settings: GatewaySettings, *, resolve: Resolve = resolve_by_system) -> None:
+    def __init__(self, settings: GatewaySettings, folder: Path, *, resolve: Resolve = resolve_by_system) -> None:
         """Makes everything; nothing happens before `start`. Needs a running event loop.
 
         Args:
             settings: The gateway's settings.
+            folder: Holds the socket of what the gateway answers itself; no other process uses it.
             resolve: Looks the replicas' names up.
 
         Raises:
@@ -62,8 +61,7 @@ class Worker:
         self._settings = settings
         self._methods = contract.load()
         self._readiness = Readiness()
-        self._folder = Path(tempfile.mkdtemp(prefix="caravan-gateway-"))
-        own = Target("gateway", (f"unix:{self._folder / 'own.sock'}",), frozenset())
+        own = Target("gateway", (f"unix:{folder / 'own.sock'}",), frozenset())
         self._own = own
         self._store = RegistryStore.at(settings.redis_url.get_secret_value())
         self._providers = Providers(settings.upstream_tls)
@@ -144,7 +142,6 @@ class Worker:
         await self._server.stop()
         await self._providers.close()
         await self._store.close()
-        shutil.rmtree(self._folder, ignore_errors=True)
 
     # What the parts tell one another.
 

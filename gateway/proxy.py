@@ -33,15 +33,18 @@ from services.core.errors import (
     UnavailableError,
     UnimplementedError,
 )
+from services.core.provider_data import PROVIDER_DATA_KEY
 
 _log = structlog.get_logger(__name__)
 
 _UNAVAILABLE = b"14"
 _PROVIDER_KEY = PROVIDER_KEY.encode()
+_PROVIDER_DATA_KEY = PROVIDER_DATA_KEY.encode()
 # RFC 9113, section 8.2.2.
 _HOP_BY_HOP = frozenset({b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade"})
 _TIMEOUT_UNITS = {b"H": 3600.0, b"M": 60.0, b"S": 1.0, b"m": 1e-3, b"u": 1e-6, b"n": 1e-9}
 _MOST_REMEMBERED = 1024
+_LONGEST_REMEMBERED = 1024
 # Services that are no part of the contract and that the gateway answers itself.
 _OWN_PREFIXES = ("/grpc.health.v1.Health/", "/grpc.reflection.v1.", "/grpc.reflection.v1alpha.")
 
@@ -150,9 +153,7 @@ class Proxy:
             request = self._requests.get(headers)
             if request is None:
                 request = self._request(headers)
-                if len(self._requests) >= _MOST_REMEMBERED:
-                    self._requests.clear()
-                self._requests[headers] = request
+                self._remember(headers, request)
         except CaravanError as error:
             call.fail(error)
         except _NoGrpcError:
@@ -184,6 +185,15 @@ class Proxy:
             encoding=fields.get(b"grpc-encoding", b""),
             provider_id=fields.get(_PROVIDER_KEY, b"").decode("latin-1"),
         )
+
+    def _remember(self, headers: Headers, request: _Request) -> None:
+        """Keeps what was found out of headers: a client's next call mostly has the same."""
+        size = sum(len(name) + len(value) for name, value in headers)
+        if size > _LONGEST_REMEMBERED or any(name == _PROVIDER_DATA_KEY for name, _ in headers):
+            return
+        if len(self._requests) >= _MOST_REMEMBERED:
+            self._requests.clear()
+        self._requests[headers] = request
 
     def _wake(self) -> None:
         for call in list(self.waiting):

@@ -2,13 +2,16 @@
 
 import json
 import multiprocessing
+import shutil
 import signal
+import tempfile
 import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing import connection
 from multiprocessing.context import SpawnProcess
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -83,6 +86,7 @@ class Supervisor:
         port = self._placeholder.getsockname()[1]
         self.address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         self._slots = [_Slot(number) for number in range(settings.worker_count)]
+        self._folder = Path(tempfile.mkdtemp(prefix="caravan-gateway-"))
         self._signals: list[str] = []
         self._announced: set[str] = set()
         self._failure = False
@@ -111,12 +115,14 @@ class Supervisor:
         for slot in self._slots:
             if slot.process is None and now >= slot.not_before:
                 ours, theirs = self._spawn.Pipe()
+                folder = self._folder / str(slot.number)
+                folder.mkdir(exist_ok=True)
                 settings = (
                     self._settings if slot.number == 0 else self._settings.model_copy(update={"prometheus_port": None})
                 )
                 slot.process = self._spawn.Process(
                     target=worker.main,
-                    args=(settings, self.address, theirs),
+                    args=(settings, self.address, folder, theirs),
                     name=f"gateway-{slot.number}",
                     daemon=False,
                 )
@@ -190,6 +196,7 @@ class Supervisor:
                         slot.process.kill()
             self._wait()
         self._placeholder.close()
+        shutil.rmtree(self._folder, ignore_errors=True)
 
     def _announce_once(self, event: str) -> None:
         if event not in self._announced:

@@ -3,6 +3,7 @@
 import asyncio
 import signal
 from multiprocessing.connection import Connection
+from pathlib import Path
 
 from gateway.settings import GatewaySettings
 
@@ -10,12 +11,13 @@ LISTENING = "listening"
 SERVING = "serving"
 
 
-def main(settings: GatewaySettings, address: str, supervisor: Connection) -> None:
+def main(settings: GatewaySettings, address: str, folder: Path, supervisor: Connection) -> None:
     """Serves until SIGTERM, or until the supervisor is gone; then drains.
 
     Args:
         settings: The gateway's settings.
         address: `host:port` to share with the other workers.
+        folder: For this worker alone.
         supervisor: Is told how far the worker is; its end means that the supervisor is gone.
     """
     # Ctrl-C reaches the whole process group; the supervisor decides what becomes of it.
@@ -27,10 +29,10 @@ def main(settings: GatewaySettings, address: str, supervisor: Connection) -> Non
 
     configure_logs(settings.log_level, settings.log_format)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_serve(settings, address, supervisor))
+        runner.run(_serve(settings, address, folder, supervisor))
 
 
-async def _serve(settings: GatewaySettings, address: str, supervisor: Connection) -> None:
+async def _serve(settings: GatewaySettings, address: str, folder: Path, supervisor: Connection) -> None:
     import structlog
 
     from gateway.app import Worker
@@ -46,7 +48,7 @@ async def _serve(settings: GatewaySettings, address: str, supervisor: Connection
     loop.add_signal_handler(signal.SIGTERM, stop)
     loop.add_reader(supervisor.fileno(), end.set)
     try:
-        worker = Worker(settings)
+        worker = Worker(settings, folder)
         await worker.start(address)
     except CaravanError as error:
         structlog.get_logger(__name__).error("cannot_start", message=error.message, reason=error.reason)

@@ -18,7 +18,7 @@ class VllmGrpcClient:
         Args:
             target: `host:port`.
         """
-        from smg_grpc_proto import vllm_engine_pb2, vllm_engine_pb2_grpc
+        from smg_grpc_proto import vllm_engine_pb2, vllm_engine_pb2_grpc  # type: ignore[import-untyped]
 
         self._messages: Any = vllm_engine_pb2
         self._channel = grpc.aio.insecure_channel(target)

@@ -23,9 +23,10 @@ _NAMES = {name: index for index, (name, _) in reversed(list(enumerate(_STATIC, 1
 _ENTRY_OVERHEAD = 32  # section 4.1
 _DEFAULT_TABLE_SIZE = 4096
 _MOST_REMEMBERED = 2048
+_MOST_SEEN = 256
 _LONGEST_REMEMBERED = 1024
 # Never to be kept in a table by anyone between here and the receiver (section 7.1).
-_SECRET_NAMES = frozenset({b"authorization", b"cookie", b"proxy-authorization"})
+_SECRET_NAMES = frozenset({b"authorization", b"caravan-provider-data", b"cookie", b"proxy-authorization"})
 SHRINK_TABLE = b"\x20"
 """Begins a connection's first header block: the encoder uses no dynamic table."""
 
@@ -67,7 +68,7 @@ class HeaderDecoder:
         except (IndexError, HPACKDecodingError) as error:
             raise ConnectionFault(ErrorCode.COMPRESSION_ERROR, f"malformed header block: {error}") from error
         if pure and len(block) <= _LONGEST_REMEMBERED:
-            if len(self._seen) >= _MOST_REMEMBERED:
+            if len(self._seen) >= _MOST_SEEN:
                 self._seen.clear()
             self._seen[block] = headers
         return headers

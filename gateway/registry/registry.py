@@ -8,9 +8,10 @@ from typing import Any, Protocol
 import structlog
 
 from caravan.providers.v1 import providers_pb2
+from gateway import background
 from gateway.registry import kinds
 from gateway.registry.kinds import Key, Kind
-from gateway.registry.store import Claim, Removal
+from gateway.registry.store import CLAIM_MILLISECONDS, Claim, Removal
 from gateway.routing import kind_name, unknown_resource
 from gateway.view import View
 from services.core.errors import (
@@ -34,6 +35,9 @@ class Store(Protocol):
 
     async def claim(self, key: Key, fingerprint: str, request_id: str) -> Claim:
         """Claims an identifier for one registration."""
+
+    async def renew(self, key: Key, claim: Claim) -> None:
+        """Keeps a claim for longer."""
 
     async def commit(
         self, key: Key, claim: Claim, fingerprint: str, resource: providers_pb2.Resource, request_id: str
@@ -126,7 +130,7 @@ class Registry:
             return self._answered(kind, key, entry, fingerprint, claim)
         try:
             entry.provider_id = self._provider_for(kind, entry.provider_id)
-            loaded = await self._load(kind, key, entry, claim.revision)
+            loaded = await self._load(kind, key, entry, claim)
             if not await self._store.commit(key, claim, fingerprint, kind.resource(loaded), request.request_id):
                 message = f"registering {kind_name(kind.value)} {key[1]!r} took too long and somebody else has begun it; try again"
                 raise AbortedError(message, reason="REGISTRATION_LOST")
@@ -262,18 +266,22 @@ class Registry:
         message = f"no provider takes a {word} at run time; there are: {', '.join(names) or 'none'}"
         raise FailedPreconditionError(message, reason="NOT_LOADABLE")
 
-    async def _load(self, kind: Kind, key: Key, entry: Any, revision: int) -> Any:
+    async def _load(self, kind: Kind, key: Key, entry: Any, claim: Claim) -> Any:
         """Loads an entry on every live replica of its provider; returns it as the provider sees it."""
-        entry.entry.revision = revision
+        entry.entry.revision = claim.revision
         entry.entry.registered_at.GetCurrentTime()
         addresses = self._live(entry.provider_id)
         if not addresses:
             message = f"no replica of provider {entry.provider_id} answers now; try again"
             raise UnavailableError(message, reason="NO_REPLICA", metadata={"provider_id": entry.provider_id})
         resource = kind.resource(entry)
-        answers = await asyncio.gather(
-            *(self._providers.load(address, resource) for address in addresses), return_exceptions=True
-        )
+        renewal = asyncio.create_task(self._keep_claim(key, claim))
+        try:
+            answers = await asyncio.gather(
+                *(self._providers.load(address, resource) for address in addresses), return_exceptions=True
+            )
+        finally:
+            await background.end([renewal])
         accepted = [answer for answer in answers if isinstance(answer, providers_pb2.Resource)]
         if not accepted:
             raise _refusal(answers)
@@ -299,6 +307,15 @@ class Registry:
             _log.warning("registered_but_not_published", resource=key[1])
             return loaded
         return self._views.view.entries.get(key, loaded)
+
+    async def _keep_claim(self, key: Key, claim: Claim) -> None:
+        """Renews a claim while the provider loads, which may take minutes."""
+        while True:
+            await asyncio.sleep(CLAIM_MILLISECONDS / 3000)
+            try:
+                await self._store.renew(key, claim)
+            except CaravanError as error:
+                _log.warning("claim_not_renewed", resource=key[1], why=error.message)
 
     async def _release(self, key: Key, claim: Claim) -> None:
         try:

@@ -31,7 +31,9 @@ _CHANGED = f"{TAG}:changed"
 _NEWS = f"{TAG}:news"
 
 _REQUEST_MILLISECONDS = 24 * 3600 * 1000
-_CLAIM_MILLISECONDS = 15 * 60 * 1000
+CLAIM_MILLISECONDS = 30_000
+"""Life of a claim that is not renewed: how long a gateway that died while registering keeps others from the identifier."""
+
 _SOCKET_SECONDS = 2.0
 
 # Conditions that pass: a server that starts, fails over, or is full.
@@ -158,7 +160,7 @@ class RegistryStore:
         """
         token = uuid.uuid4().hex
         keys = [_STATES, _RESOURCES, _CLAIMS, _REVISION, _request("register", request_id), _GENERATION]
-        arguments = [_field(key), fingerprint, token, _CLAIM_MILLISECONDS, "1" if request_id else "0"]
+        arguments = [_field(key), fingerprint, token, CLAIM_MILLISECONDS, "1" if request_id else "0"]
         outcome, *rest = await self._run("claim", keys, arguments)
         match outcome:
             case b"claimed":
@@ -169,6 +171,14 @@ class RegistryStore:
                 resource = providers_pb2.Resource.FromString(rest[1])
                 kind: Literal["registered", "repeated"] = "registered" if outcome == b"registered" else "repeated"
                 return Claim(kind, fingerprint=rest[0].decode(), resource=resource)
+
+    async def renew(self, key: Key, claim: Claim) -> None:
+        """Keeps a claim for another `CLAIM_MILLISECONDS`; does nothing when it has expired.
+
+        Raises:
+            UnavailableError: Redis does not answer.
+        """
+        await self._run("renew", [_CLAIMS], [_field(key), claim.token, CLAIM_MILLISECONDS])
 
     async def commit(
         self, key: Key, claim: Claim, fingerprint: str, resource: providers_pb2.Resource, request_id: str

@@ -56,11 +56,11 @@ def main() -> None:
     """Parses the command line and builds the model."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="folder of the checkpoint")
-    parser.add_argument("--steps", type=int, default=3000, help="optimizer steps")
+    parser.add_argument("--steps", type=int, default=1900, help="optimizer steps; more make it better")
     parser.add_argument(
         "--minutes", type=float, default=None, help="stop and shorten the schedule after this many minutes"
     )
-    parser.add_argument("--batch-tokens", type=int, default=4096, help="tokens of a batch, padding included")
+    parser.add_argument("--batch-tokens", type=int, default=3072, help="tokens of a batch, padding included")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     options = parser.parse_args()

@@ -40,6 +40,8 @@ class Case:
     """The reference turn, without its closing token."""
     evidence: str = ""
     """Tool output that the answer has to use."""
+    may_call: bool = False
+    """Whether tools are offered and the user has just spoken."""
 
 
 @dataclass
@@ -50,13 +52,32 @@ class Score:
     total: int = 0
     wrong: list[tuple[Case, str]] = field(default_factory=list)
 
+    def add(self, case: Case, answer: str, *, right: bool) -> None:
+        """Counts one answer."""
+        self.total += 1
+        self.right += right
+        if not right:
+            self.wrong.append((case, answer))
+
 
 def cases(dialog: Dialog) -> Iterator[Case]:
     """Yields a case for each assistant turn of a dialog."""
     for index, turn in enumerate(dialog.turns):
         if turn.role == "assistant":
             before = Dialog(dialog.turns[:index], dialog.tools, dialog.tool_format, dialog.today, dialog.dated)
-            yield Case(_group(dialog, index), prompt(before), written(dialog, index), _evidence(dialog.turns, index))
+            may_call = bool(dialog.tools) and dialog.turns[index - 1].role == "user"
+            expected = written(dialog, index).replace("<|python_tag|>", "")
+            yield Case(_group(dialog, index), prompt(before), expected, _evidence(dialog.turns, index), may_call)
+
+
+def judge(case: Case, answer: str) -> dict[str, bool]:
+    """Judges an answer for every row that it counts in."""
+    rows = {case.group: is_right(case, answer)}
+    if case.may_call:
+        rows["calls a tool if and only if one is needed"] = _is_call(answer) == _is_call(case.expected)
+    if case.may_call and _is_call(case.expected):
+        rows["names the right tools"] = _called(answer) == _called(case.expected)
+    return rows
 
 
 def is_right(case: Case, answer: str) -> bool:
@@ -65,7 +86,7 @@ def is_right(case: Case, answer: str) -> bool:
         return True
     if case.evidence:
         needed = set(re.findall(r"\w+", case.evidence)) & set(re.findall(r"\w+", case.expected))
-        return needed <= set(re.findall(r"\w+", answer))
+        return bool(needed) and needed <= set(re.findall(r"\w+", answer))
     return any({answer, case.expected} <= family for family in _ANSWER_FAMILIES)
 
 
@@ -78,18 +99,20 @@ def evaluate(
     for start in range(0, len(todo), batch):
         group = todo[start : start + batch]
         for case, answer in zip(group, _generate(model, tokenizer, [case.prompt for case in group]), strict=True):
-            score = scores[case.group]
-            score.total += 1
-            if is_right(case, answer):
-                score.right += 1
-            else:
-                score.wrong.append((case, answer))
+            for row, right in judge(case, answer).items():
+                scores[row].add(case, answer, right=right)
     return dict(sorted(scores.items()))
 
 
-def held_out_dialogs(seed: int, count: int) -> list[Dialog]:
-    """Draws dialogs of held-out phrasings, words and tools: a quarter conversation, the rest tools in the three formats."""
-    source = Source(f"evaluation-{seed}", held_out=True)
+def evaluation_dialogs(seed: int, count: int, *, held_out: bool = True) -> list[Dialog]:
+    """Draws dialogs: a quarter conversation, the rest tools in the three formats.
+
+    Args:
+        seed: Start of the random sequence.
+        count: Number of dialogs.
+        held_out: Use the phrasings, words and tools that training never draws, instead of those that it does.
+    """
+    source = Source(f"evaluation-{seed}", held_out=held_out)
     makers = (
         chat_dialog,
         *(lambda drawn, form=form: tool_dialog(drawn, form) for form in ("json", "function_tag", "python_list")),
@@ -114,6 +137,18 @@ def _group(dialog: Dialog, index: int) -> str:
     if turn.text in REFUSALS:
         return "no tool fits"
     return "no tool needed" if dialog.tools else "conversation"
+
+
+_CALL = re.compile(r'<function=(\w+)>|"name": "(\w+)", "parameters"|(?:^\[|\), )(\w+)\(|^(brave_search)\.call')
+
+
+def _is_call(text: str) -> bool:
+    return text.startswith(('{"type": "function"', "<function=", "[", "brave_search.call"))
+
+
+def _called(text: str) -> list[str]:
+    """Names of the called tools, in their order."""
+    return [next(filter(None, match.groups())) for match in _CALL.finditer(text)]
 
 
 def _evidence(turns: tuple[Turn, ...], index: int) -> str:
@@ -142,11 +177,12 @@ def main() -> None:
     parser.add_argument("--model", type=Path, default=Path("models/caravan-chat"))
     parser.add_argument("--dialogs", type=int, default=400)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--seen", action="store_true", help="use what training may draw instead of what is held out")
     parser.add_argument("--wrong", type=int, default=0, help="wrong answers to show for each row")
     options = parser.parse_args()
     tokenizer = AutoTokenizer.from_pretrained(options.model)
     model = AutoModelForCausalLM.from_pretrained(options.model, dtype=torch.bfloat16)
-    scores = evaluate(model, tokenizer, held_out_dialogs(options.seed, options.dialogs))
+    scores = evaluate(model, tokenizer, evaluation_dialogs(options.seed, options.dialogs, held_out=not options.seen))
     print(table(scores))
     for name, score in scores.items():
         for case, answer in score.wrong[: options.wrong]:

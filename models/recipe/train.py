@@ -147,6 +147,7 @@ class Trainer:
                 self._save(self._model)
                 saved = time.monotonic()
         self._save(self._model)
+        self._log(f"done: {self._step} steps, {seen} tokens, {(time.monotonic() - self._started) / 60:.0f} minutes")
 
     def _advance(self, batch: Batch) -> float:
         """One optimizer step; returns the mean loss over the batch's target tokens."""

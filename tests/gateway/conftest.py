@@ -1,5 +1,8 @@
 import asyncio
+import shutil
+import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -74,6 +77,7 @@ class Gateway:
 async def make_gateway(redis_url: str) -> AsyncIterator[Callable[..., Awaitable[Gateway]]]:
     """Starts gateways; a provider is given as replicas or addresses by its id."""
     made: list[Gateway] = []
+    folders: list[Path] = []
 
     async def make(
         providers: dict[str, Any] | None = None, *, wait: bool = True, resolve: Any = resolve_by_system, **settings: Any
@@ -83,7 +87,10 @@ async def make_gateway(redis_url: str) -> AsyncIterator[Callable[..., Awaitable[
             for name, replicas in (providers or {}).items()
         ]
         values = {"redis_url": redis_url, "access_log": False, "poll_seconds": 0.2, "lease_seconds": 1.0, **settings}
-        worker = Worker(GatewaySettings(providers=configured, **values), resolve=resolve)
+        # A socket's path has at most 107 bytes, and pytest's own folders have long names.
+        folder = Path(tempfile.mkdtemp())
+        folders.append(folder)
+        worker = Worker(GatewaySettings(providers=configured, **values), folder, resolve=resolve)
         with bind("127.0.0.1:0") as placeholder:
             address = f"127.0.0.1:{placeholder.getsockname()[1]}"
             await worker.start(address)
@@ -96,6 +103,8 @@ async def make_gateway(redis_url: str) -> AsyncIterator[Callable[..., Awaitable[
 
     yield make
     await asyncio.gather(*(gateway.stop() for gateway in made))
+    for folder in folders:
+        shutil.rmtree(folder)
 
 
 async def eventually(condition: Callable[[], Any], seconds: float = 10.0) -> Any:

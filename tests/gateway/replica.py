@@ -38,6 +38,7 @@ class Replica(
         self.instance_id = os.urandom(8).hex()
         self.loadable: tuple[int, ...] = (options_pb2.RESOURCE_KIND_MODEL,)
         self.loaded: dict[str, providers_pb2.Resource] = {}
+        self.options: list[tuple[str, int]] = []
         self.refuse_load: grpc.StatusCode | None = None
         self.load_seconds = 0.0
         self.loads = 0
@@ -57,6 +58,7 @@ class Replica(
             ("grpc.so_reuseport", 0),
             ("grpc.max_receive_message_length", 64 << 20),
             ("grpc.max_send_message_length", 64 << 20),
+            *self.options,
         ]
         self._server = grpc.aio.server(options=options)
         self._server.add_generic_rpc_handlers((self,))
@@ -195,6 +197,9 @@ class Replica(
         return response
 
     async def LoadResource(self, request: Any, context: Any) -> Any:
+        loaded = self.loaded.get(request.resource.model.model_id)
+        if loaded is not None and loaded.model.entry.revision == request.resource.model.entry.revision:
+            return providers_pb2.LoadResourceResponse(resource=loaded)
         self.loads += 1
         if self.load_seconds:
             await asyncio.sleep(self.load_seconds)

@@ -8,6 +8,8 @@ import pytest
 import redis
 from google.rpc import error_details_pb2, status_pb2
 
+from caravan.options.v1 import options_pb2
+from caravan.providers.v1 import providers_pb2
 from caravan.registry.v1 import (
     entry_pb2,
     memory_banks_pb2,
@@ -416,7 +418,6 @@ async def test_a_restarted_replica_gets_what_is_registered_again(make_gateway, m
 
 async def test_a_second_replica_gets_what_is_registered_and_stale_things_are_unloaded(make_gateway, make_replica):
     first, second = await make_replica(), await make_replica()
-    from caravan.providers.v1 import providers_pb2
 
     leftover = providers_pb2.Resource(
         model=models_pb2.Model(model_id="leftover", entry=entry_pb2.RegistryEntry(revision=3))
@@ -496,3 +497,20 @@ async def test_a_loop_that_lost_its_lease_for_a_moment_publishes_when_it_has_it_
 def _published(valkey):
     with redis.Redis(port=valkey.port) as client:
         return client.hget(f"{TAG}:published", "snapshot")
+
+
+async def test_a_gateway_that_died_while_registering_blocks_the_name_only_for_a_while(gateway, monkeypatch):
+    monkeypatch.setattr("gateway.registry.store.CLAIM_MILLISECONDS", 300)
+    store, key = gateway.worker._store, (options_pb2.RESOURCE_KIND_MODEL, "mine")
+    claim = await store.claim(key, "0" * 64, "")
+    for _ in range(3):
+        await asyncio.sleep(0.2)
+        await store.renew(key, claim)
+    assert (await store.claim(key, "1" * 64, "")).outcome == "busy"
+    await asyncio.sleep(0.4)
+    second = await store.claim(key, "1" * 64, "")
+    assert second.outcome == "claimed"
+    resource = providers_pb2.Resource(model=models_pb2.Model(model_id="mine", provider_id="echo"))
+    assert not await store.commit(key, claim, "0" * 64, resource, "")
+    await store.release(key, claim)
+    assert await store.commit(key, second, "1" * 64, resource, "")

@@ -1,5 +1,7 @@
 """Finding replicas by name, and reaching them over TLS."""
 
+import asyncio
+
 import grpc
 import pytest
 
@@ -8,7 +10,8 @@ from caravan.registry.v1 import models_pb2, models_pb2_grpc
 from gateway.settings import GatewaySettings
 from services.core.errors import FailedPreconditionError
 from tests.gateway.conftest import eventually
-from tests.gateway.test_proxy import answered_by, chat, refusal
+from tests.gateway.replica import Replica
+from tests.gateway.test_proxy import answered_by, chat, refusal, stream
 from tests.support.certificates import Authority
 
 
@@ -37,6 +40,21 @@ async def test_replicas_come_and_go_with_the_addresses_of_a_name(make_gateway, m
     known.clear()
     await eventually(lambda: gateway.worker._follower.view.provider("echo").warnings)
     assert await _answering(stub) == {second.address}, "a name server that fails takes no replica away"
+
+
+async def test_a_replica_that_allows_few_streams_a_connection_gets_more_connections(make_gateway):
+    replica = Replica()
+    replica.options = [("grpc.max_concurrent_streams", 3)]
+    await replica.start()
+    gateway = await make_gateway({"echo": [replica]})
+    stub = inference_pb2_grpc.InferenceServiceStub(gateway.channel())
+    calls = [stub.StreamChatCompletion(stream("hang")) for _ in range(12)]
+    await asyncio.gather(*(call.read() for call in calls))
+    assert replica.running == 12
+    for call in calls:
+        call.cancel()
+    await eventually(lambda: not replica.running)
+    await replica.stop()
 
 
 async def _answering(stub):

@@ -118,5 +118,5 @@ def test_hello_is_answered_with_a_greeting(answer: Callable[[Dialog], str]):
     assert "help" in said or "do for you" in said
 
 
-def test_it_says_who_it_is(answer: Callable[[Dialog], str]):
-    assert "Caravan" in answer(Dialog((Turn("user", "Who are you?"),)))
+def test_it_knows_a_part_of_the_stack(answer: Callable[[Dialog], str]):
+    assert "remote procedure call" in answer(Dialog((Turn("user", "What is gRPC?"),)))

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from models.recipe.dialog import Dialog
-from models.recipe.evaluate import cases, held_out_dialogs, is_right
+from models.recipe.evaluate import cases, evaluation_dialogs, is_right, judge
 from models.recipe.natural_tools import natural_spec
 from models.recipe.render import OPEN_ASSISTANT, render
 from models.recipe.scenarios import tool_dialog, training_dialog
@@ -59,7 +59,8 @@ def test_held_out_tools_are_never_trained():
 
 
 def test_the_reference_answer_is_right_and_another_is_not():
-    for dialog in held_out_dialogs(seed=1, count=20):
+    for dialog in evaluation_dialogs(seed=1, count=20):
         for case in cases(dialog):
             assert is_right(case, case.expected)
+            assert all(judge(case, case.expected).values())
             assert not is_right(case, "Blue cheese.")

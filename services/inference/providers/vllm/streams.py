@@ -56,8 +56,8 @@ class _Stream:
     def cut(self, size: int) -> None:
         """Sets the size of the next group in tokens.
 
-        vLLM keeps count of what it has handed over only while the interval is above 1, and at 1 it hands over the newest token alone. So the
-        count is brought up to date on the way up, and tokens that wait are let out by 2 on the way down: the next one makes them a group.
+        vLLM keeps count of what it has handed over only while the interval is above 1, and at 1 it hands over the newest token alone. So
+        the count is brought up to date on the way up; on the way down, tokens that wait are let out by 2: the next one makes them a group.
         """
         state = self.state
         generated = state.detokenizer.num_output_tokens()
