@@ -46,8 +46,8 @@ fmt: setup ## Format the code and apply safe fixes
 	$(VENV)/bin/ruff check --fix
 	$(VENV)/bin/ruff format
 
-bench: setup ## Measure, and write docs/performance.md
-	$(VENV)/bin/python -m benchmarks $(ARGS)
+bench: setup ## Measure, and write the tables of docs/performance.md (ARGS=--quick: see that it runs)
+	$(VENV)/bin/python -m benchmarks --write $(ARGS)
 
 docs: setup ## Write docs/api.md from protos/
 	$(VENV)/bin/python -m tools.api_docs

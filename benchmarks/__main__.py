@@ -8,7 +8,9 @@ from benchmarks import gateway, inference
 def main() -> None:
     """Runs them one after the other."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measures Caravan beside its peers.")
-    parser.add_argument("--quick", action="store_true", help="little of everything, to see that it runs")
+    parser.add_argument(
+        "--quick", action="store_true", help="little of everything, to see that it runs; writes nothing"
+    )
     parser.add_argument("--write", action="store_true", help="write the tables into docs/performance.md")
     parser.add_argument("--rounds", type=int, help="times that everything is measured (default: 3)")
     chosen = parser.parse_args()

@@ -64,6 +64,8 @@ class Outcome:
     """How much."""
     unary: Mapping[tuple[str, int], Sequence[Figures]]
     """Unary calls by way (`direct`, `gateway`) and calls at once, for each round."""
+    first: Sequence[Figures]
+    """What the gateway adds to the first message of a stream, for each round."""
     hold: Figures
     """Many open streams."""
     long: Figures
@@ -99,7 +101,8 @@ def measure(plan: Plan, console: Console) -> Outcome:
             hold = ask(_hold(plan, entrance))
             long = ask(_long(plan, entrance))
             unary = _unary(plan, {"direct": replica, "gateway": entrance}, ask)
-            return Outcome(plan, unary, hold, long, _slow(plan, entrance, ask))
+            first = [ask(RelayJob("first", replica, plan.calls // 2, other=entrance)) for _ in range(plan.rounds)]
+            return Outcome(plan, unary, first, hold, long, _slow(plan, entrance, ask))
 
 
 def report(outcome: Outcome, command: str) -> Report:
@@ -126,7 +129,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         arguments: Of the command. None: those of this process.
     """
     parser = argparse.ArgumentParser(prog="python -m benchmarks.gateway", description="Measures the gateway alone.")
-    parser.add_argument("--quick", action="store_true", help="little of everything, to see that it runs")
+    parser.add_argument(
+        "--quick", action="store_true", help="little of everything, to see that it runs; writes nothing"
+    )
     parser.add_argument("--rounds", type=int, help="times that what varies is measured (default: 3)")
     parser.add_argument("--write", action="store_true", help=f"write the tables into {PAGE.relative_to(ROOT)}")
     chosen = parser.parse_args(arguments)
@@ -136,7 +141,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         plan = replace(plan, rounds=chosen.rounds)
     made = report(measure(plan, console), f"python -m benchmarks.gateway {' '.join(arguments or sys.argv[1:])}".strip())
     show(made, console)
-    if chosen.write:
+    if chosen.write and not chosen.quick:
         write(made, PAGE)
 
 
@@ -185,6 +190,9 @@ def _targets(outcome: Outcome) -> list[Target]:
     ]
     grown = (long["after"] - long["before"]) / _MIB
     rate = _median(slow[_SLOW_READERS], "rate") / _median(slow[0], "rate")
+    for name, bound in (("p50", 1.0), ("p99", 5.0)):
+        added = _median(outcome.first, f"added_{name}") * 1e3
+        found.append(Target(f"time to first message that the gateway adds, ms, {name}", "single calls", added, bound))
     return [
         *found,
         Target("memory with open streams, MiB", f"{hold['open']:.0f} streams", hold["held"] / _MIB, 300, form=".0f"),

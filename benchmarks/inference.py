@@ -131,7 +131,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         arguments: Of the command. None: those of this process.
     """
     parser = argparse.ArgumentParser(prog="python -m benchmarks.inference", description="Measures streams from vLLM.")
-    parser.add_argument("--quick", action="store_true", help="little of everything, to see that it runs")
+    parser.add_argument(
+        "--quick", action="store_true", help="little of everything, to see that it runs; writes nothing"
+    )
     parser.add_argument("--rounds", type=int, help="times that everything is measured (default: 3)")
     parser.add_argument("--levels", type=int, nargs="+", help="streams at once (default: 1 8 32 64 128)")
     parser.add_argument("--peers", nargs="+", choices=list(peers.STARTERS), help="whom to measure")
@@ -146,7 +148,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         measure(plan, console), f"python -m benchmarks.inference {' '.join(arguments or sys.argv[1:])}".strip()
     )
     show(made, console)
-    if chosen.write:
+    if chosen.write and not chosen.quick:
         write(made, PAGE)
 
 

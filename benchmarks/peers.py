@@ -13,7 +13,7 @@ from pathlib import Path
 
 import grpc
 
-from benchmarks.processes import ROOT, LineProcess, environment, line_process, tail
+from benchmarks.processes import LineProcess, environment, line_process, tail
 from benchmarks.processor_time import descendants, family
 from benchmarks.workload import Job, Run
 from caravan.local import toml
@@ -23,7 +23,6 @@ from tests.support.vllm_server import ENVIRONMENT, serve
 
 MODEL_ID = "bench"
 PROVIDER_ID = "vllm"
-VLLM_GRPC_FOLDER = ROOT / "build" / "vllm-grpc"
 VLLM_GRPC_PACKAGE = "smg_grpc_servicer"
 
 FRONT, GATEWAY, ENGINE, CLIENT = "front", "gateway", "engine", "client"
@@ -89,7 +88,7 @@ class Peer:
 
 def load(job: Job, stage: Stage) -> str:
     """Has a fresh load generator run a job and returns its answer."""
-    with line_process("benchmarks.load", log=stage.log("load"), path=_vllm_grpc_path()) as generator:
+    with line_process("benchmarks.load", log=stage.log("load")) as generator:
         return generator.ask(job.to_json())
 
 
@@ -106,7 +105,7 @@ def started(names: Sequence[str], stage: Stage, say: Callable[[str], None]) -> I
         peers: list[Peer] = []
         for name in names:
             if name.startswith("vllm-grpc") and not vllm_grpc_is_installed():
-                say(f"`vllm serve --grpc` is left out: {VLLM_GRPC_PACKAGE} is not installed (`make bench` tries to)")
+                say(f"`vllm serve --grpc` is left out: {VLLM_GRPC_PACKAGE} is not installed (the extra `bench` has it)")
                 continue
             say(f"starting {name}")
             peers += stack.enter_context(STARTERS[name](stage))
@@ -115,7 +114,7 @@ def started(names: Sequence[str], stage: Stage, say: Callable[[str], None]) -> I
 
 def vllm_grpc_is_installed() -> bool:
     """Whether what `vllm serve --grpc` needs is there."""
-    return bool(_vllm_grpc_path()) or importlib.util.find_spec(VLLM_GRPC_PACKAGE) is not None
+    return importlib.util.find_spec(VLLM_GRPC_PACKAGE) is not None
 
 
 @contextmanager
@@ -160,7 +159,7 @@ def _vllm_grpc(stage: Stage) -> Iterator[list[Peer]]:
     with log.open("wb") as output:
         process = subprocess.Popen(
             [*command, "--model", str(stage.model), *_options(ENGINE_ARGUMENTS)],
-            env=environment(_vllm_grpc_path()),
+            env=environment(),
             stdout=output,
             stderr=subprocess.STDOUT,
         )
@@ -236,10 +235,6 @@ def _options(arguments: Mapping[str, object]) -> list[str]:
         option = f"--{name.replace('_', '-')}"
         options += [option] if value is True else [option, str(value)]
     return options
-
-
-def _vllm_grpc_path() -> list[str]:
-    return [str(VLLM_GRPC_FOLDER)] if (VLLM_GRPC_FOLDER / VLLM_GRPC_PACKAGE).is_dir() else []
 
 
 def _wait_for_channel(process: "subprocess.Popen[bytes]", port: int, log: Path) -> None:

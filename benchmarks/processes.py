@@ -1,13 +1,11 @@
 """Processes that answer jobs: the load generator, and the peer without a server."""
 
-import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from tests.support.vllm_server import ENVIRONMENT
 
@@ -17,14 +15,13 @@ ROOT = Path(__file__).resolve().parents[1]
 class LineProcess:
     """A module that reads a line of JSON from standard input and answers with one."""
 
-    def __init__(self, module: str, *arguments: str, log: Path, path: Sequence[str] = ()) -> None:
+    def __init__(self, module: str, *arguments: str, log: Path) -> None:
         """Starts it.
 
         Args:
             module: The module to run.
             arguments: Its arguments.
             log: File that its errors are added to.
-            path: Folders where packages are found beside the usual ones.
         """
         self.module = module
         self.log = log
@@ -32,7 +29,7 @@ class LineProcess:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", module, *arguments],
                 cwd=ROOT,
-                env=environment(path),
+                env=environment(),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=errors,
@@ -73,30 +70,20 @@ class LineProcess:
 
 
 @contextmanager
-def line_process(module: str, *arguments: str, log: Path, path: Sequence[str] = ()) -> Iterator[LineProcess]:
+def line_process(module: str, *arguments: str, log: Path) -> Iterator[LineProcess]:
     """A `LineProcess` that ends with the block."""
-    process = LineProcess(module, *arguments, log=log, path=path)
+    process = LineProcess(module, *arguments, log=log)
     try:
         yield process
     finally:
         process.close()
 
 
-def environment(path: Sequence[str] = ()) -> Mapping[str, str]:
-    """The environment of every process of a benchmark.
-
-    Args:
-        path: Folders where packages are found beside the usual ones.
-    """
-    folders = [*path, *filter(None, [os.environ.get("PYTHONPATH")])]
-    return {**os.environ, **ENVIRONMENT, **({"PYTHONPATH": os.pathsep.join(folders)} if folders else {})}
+def environment() -> Mapping[str, str]:
+    """The environment of every process of a benchmark."""
+    return {**os.environ, **ENVIRONMENT}
 
 
 def tail(log: Path) -> str:
     """The end of a log."""
     return log.read_text(errors="replace")[-4000:]
-
-
-def parse(line: str) -> Any:
-    """Reads a line of JSON."""
-    return json.loads(line)

@@ -21,6 +21,8 @@ from caravan.types.v1 import types_pb2
 _CHANNELS = 4
 _LAZY_PAUSE = 1.0
 _SETTLE_SECONDS = 1.0
+_WARM_UP_CALLS = 100
+_OPENED_AT_ONCE = 25
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,7 @@ class RelayJob:
     """What the clients do."""
 
     kind: str
-    """`unary`, `hold`, `long` or `slow`."""
+    """`unary`, `first`, `hold`, `long` or `slow`."""
     target: str
     """Whom they ask."""
     count: int
@@ -39,6 +41,8 @@ class RelayJob:
     """How long streams are held or read."""
     script: Mapping[str, float] = field(default_factory=dict)
     """What the streams send; see `replica.Script`."""
+    other: str = ""
+    """Whom they ask too, in turn, for `first`."""
     processes: Mapping[str, Sequence[int]] = field(default_factory=dict)
     """The gateway's processes, under the name `gateway`."""
 
@@ -53,7 +57,9 @@ async def run(job: RelayJob) -> dict[str, float]:
     channels = [grpc.aio.insecure_channel(job.target, options=[("caravan.bench", place)]) for place in range(_CHANNELS)]
     stubs: list[Any] = [inference_pb2_grpc.InferenceServiceStub(channel) for channel in channels]
     try:
-        return await {"unary": _unary, "hold": _hold, "long": _long, "slow": _slow}[job.kind](job, stubs)
+        return await {"unary": _unary, "first": _first, "hold": _hold, "long": _long, "slow": _slow}[job.kind](
+            job, stubs
+        )
     finally:
         for channel in channels:
             await channel.close()
@@ -72,7 +78,7 @@ async def _unary(job: RelayJob, stubs: list[Any]) -> dict[str, float]:
             await stub.Embeddings(request)
             seconds.append(time.perf_counter() - began)
 
-    await calls(100)
+    await calls(_WARM_UP_CALLS)
     seconds.clear()
     meter = Meter(job.processes)
     before, began = meter.read(), time.perf_counter()
@@ -86,14 +92,36 @@ async def _unary(job: RelayJob, stubs: list[Any]) -> dict[str, float]:
     }
 
 
+async def _first(job: RelayJob, stubs: list[Any]) -> dict[str, float]:
+    """Short streams one after the other, each opened on both targets; who comes first changes from one to the next."""
+    request = Script(messages=1, size=8, pause=0.0).request()
+    async with grpc.aio.insecure_channel(job.other) as channel:
+        asked: list[Any] = [stubs[0], inference_pb2_grpc.InferenceServiceStub(channel)]
+        seconds: list[list[float]] = [[], []]
+        for number in range(_WARM_UP_CALLS + job.count):
+            for place in (0, 1) if number % 2 else (1, 0):
+                began = time.perf_counter()
+                call = asked[place].StreamCompletion(request)
+                await call.read()
+                seconds[place].append(time.perf_counter() - began)
+                await call.read()
+    direct, relayed = (times[_WARM_UP_CALLS:] for times in seconds)
+    added = percentiles([through - straight for straight, through in zip(direct, relayed, strict=True)])
+    return {"added_p50": added["p50"], "added_p99": percentiles(relayed)["p99"] - percentiles(direct)["p99"]}
+
+
 async def _hold(job: RelayJob, stubs: list[Any]) -> dict[str, float]:
     """Streams that are open all at once, and now and then bring a message."""
     gateway = job.processes["gateway"]
     await _read_some(stubs[0], 1)
     before = resident(gateway)
     request = Script(**job.script).request()  # type: ignore[arg-type]
-    calls = [stubs[place % len(stubs)].StreamCompletion(request) for place in range(job.count)]
-    firsts = await asyncio.gather(*(call.read() for call in calls))
+    calls: list[Any] = []
+    while len(calls) < job.count:
+        # Not all at once: gRPC's server turns calls away at random while about a thousand wait to be taken.
+        some = [stub.StreamCompletion(request) for stub in stubs for _ in range(_OPENED_AT_ONCE)]
+        await asyncio.gather(*(call.read() for call in some))
+        calls += some
     readers = [asyncio.create_task(_drain(call)) for call in calls]
     await asyncio.sleep(job.seconds)
     held = resident(gateway)
@@ -101,7 +129,7 @@ async def _hold(job: RelayJob, stubs: list[Any]) -> dict[str, float]:
     for call in calls:
         call.cancel()
     await asyncio.gather(*readers, return_exceptions=True)
-    return {"before": before, "held": held, "open": min(still_open, len(firsts))}
+    return {"before": before, "held": held, "open": still_open}
 
 
 async def _long(job: RelayJob, stubs: list[Any]) -> dict[str, float]:

@@ -15,19 +15,17 @@ class EngineClient:
 
     def __init__(self, llm: "AsyncLLM") -> None:
         """Takes a running engine."""
-        from vllm import SamplingParams
-        from vllm.sampling_params import RequestOutputKind
-
         self._llm = llm
         self._numbers = itertools.count()
-        self._params = lambda tokens: SamplingParams(
-            temperature=0.0, max_tokens=tokens, output_kind=RequestOutputKind.DELTA
-        )
 
     async def ask(self, prompt: str, max_tokens: int) -> Answer:
         """Streams one answer."""
+        from vllm import SamplingParams
+        from vllm.sampling_params import RequestOutputKind
+
+        params = SamplingParams(temperature=0.0, max_tokens=max_tokens, output_kind=RequestOutputKind.DELTA)
         answer = Answer(time.monotonic())
-        async for output in self._llm.generate(prompt, self._params(max_tokens), str(next(self._numbers))):
+        async for output in self._llm.generate(prompt, params, str(next(self._numbers))):
             answer.arrivals.append(time.monotonic())
             answer.tokens += len(output.outputs[0].token_ids)
         return answer

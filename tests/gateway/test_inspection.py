@@ -25,12 +25,12 @@ async def pair(make_gateway, make_replica):
 
 
 @pytest.fixture
-def inspect(pair):
+async def inspect(pair):
     return inspect_pb2_grpc.InspectServiceStub(pair[0].channel())
 
 
 @pytest.fixture
-def routes(pair):
+async def routes(pair):
     return routes_pb2_grpc.RoutesServiceStub(pair[0].channel())
 
 

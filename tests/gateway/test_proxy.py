@@ -50,7 +50,7 @@ async def gateway(make_gateway, replica):
 
 
 @pytest.fixture
-def stub(gateway):
+async def stub(gateway):
     return inference_pb2_grpc.InferenceServiceStub(gateway.channel())
 
 

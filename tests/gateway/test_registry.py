@@ -34,7 +34,7 @@ async def gateway(make_gateway, replica):
 
 
 @pytest.fixture
-def models(gateway):
+async def models(gateway):
     return models_pb2_grpc.ModelsServiceStub(gateway.channel())
 
 

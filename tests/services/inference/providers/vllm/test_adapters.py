@@ -65,7 +65,7 @@ def test_two_adapters_and_their_base_answer_side_by_side(
 def test_another_name_of_the_model_answers_like_it(inference: Inference, provider: Provider) -> None:
     alias = {"model_id": "alias", "provider_model_id": "caravan-chat", "entry": {"revision": 1}}
     loaded = provider.LoadResource(providers_pb2.LoadResourceRequest(resource={"model": alias}))
-    assert loaded.resource.model.metadata["context_length"] == 1024
+    assert loaded.resource.model.metadata["context_length"] > 0
     assert answer(inference, "alias") == answer(inference, "caravan-chat")
     drop(provider, "alias")
 

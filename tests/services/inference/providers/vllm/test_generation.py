@@ -61,10 +61,11 @@ def test_without_max_tokens_the_context_is_the_limit(inference: Stub) -> None:
 
 
 def test_a_stop_sequence_ends_the_text_before_it(inference: Stub) -> None:
-    free = inference.Completion(completion("Hello", sampling_params=sampling(24))).content
-    word = free.split()[1]
-    stopped = inference.Completion(completion("Hello", sampling_params=sampling(24, stop=[word])))
-    assert stopped.content == free[: free.index(word)]
+    free = text_of(inference.ChatCompletion(chat("What is gRPC?", sampling_params=sampling(24))).completion_message)
+    word = free.split()[2]
+    request = chat("What is gRPC?", sampling_params=sampling(24, stop=[word]))
+    stopped = inference.ChatCompletion(request).completion_message
+    assert text_of(stopped) == free[: free.index(word)]
     assert stopped.stop_reason == types_pb2.STOP_REASON_END_OF_TURN
 
 
