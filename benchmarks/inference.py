@@ -121,7 +121,7 @@ def report(outcome: Outcome, command: str) -> Report:
     if outcome.first:
         tables.append(_first_table(outcome.first))
     targets = [*_direct_targets(outcome), *_gateway_targets(outcome), *_first_targets(outcome.first)]
-    return Report(REPORT, _conditions(outcome, command), [table_of(targets), *tables])
+    return Report(REPORT, _conditions(outcome, command), [table_of(targets), *_room_tables(outcome), *tables])
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -238,6 +238,24 @@ def _table(outcome: Outcome, title: str, figures: Mapping[str, Figure], form: st
         rows.append([label, *cells])
     kinds = " / ".join(filter(None, figures))
     return Table(f"{title}, {kinds}" if kinds else title, ["streams", *map(str, outcome.plan.levels)], rows)
+
+
+def _room_tables(outcome: Outcome) -> list[Table]:
+    """How far HTTP is from having no server at all: what any server can gain over it here."""
+    levels = _measured(outcome, outcome.plan.levels, "in-process", "http")
+    if not levels:
+        return []
+    figures = {
+        "tokens/s": _throughput,
+        "time to first token, p50": _first("p50"),
+        "front end's CPU a token": _cost(FRONT),
+    }
+    rows = [
+        [title, *(f"{outcome.ratio('in-process', 'http', level, figure):.2f}" for level in levels)]
+        for title, figure in figures.items()
+    ]
+    note = "No server can do better than these on this machine: what is left is the engine."
+    return [Table("AsyncLLM in process / HTTP", ["streams", *map(str, levels)], rows, note)]
 
 
 def _processor_table(outcome: Outcome) -> Table:

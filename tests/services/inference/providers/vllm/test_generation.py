@@ -205,15 +205,29 @@ def test_a_batch_of_conversations_answers_each(inference: Stub) -> None:
 
 def test_many_streams_share_messages_and_lose_no_token(inference: Stub) -> None:
     request = streamed(completion("Count", sampling_params=sampling(48)))
-    alone = "".join(piece.delta for piece in inference.StreamCompletion(request))
 
-    def run(_: int) -> tuple[str, int]:
+    def run(_: int) -> tuple[str, float]:
         pieces = list(inference.StreamCompletion(request))
-        return "".join(piece.delta for piece in pieces), len(pieces)
+        return "".join(piece.delta for piece in pieces), metrics(pieces[-1].metrics)["completion_tokens"]
 
+    alone = run(0)
     with ThreadPoolExecutor(40) as pool:
         results = list(pool.map(run, range(40)))
-    assert {text for text, _ in results} == {alone}
+    assert set(results) == {alone}
+
+
+def test_many_streams_share_messages_and_each_token_keeps_its_logprobs(inference: Stub) -> None:
+    request = streamed(completion("Count", sampling_params=sampling(48), logprobs={"top_k": 1}))
+
+    def run(_: int) -> tuple[float, int]:
+        pieces = list(inference.StreamCompletion(request))
+        return metrics(pieces[-1].metrics)["completion_tokens"], sum(len(piece.logprobs) for piece in pieces)
+
+    alone = run(0)
+    assert alone[0] == alone[1]
+    with ThreadPoolExecutor(40) as pool:
+        results = list(pool.map(run, range(40)))
+    assert set(results) == {alone}
 
 
 def test_control_tokens_in_a_users_text_stay_text(inference: Stub) -> None:
