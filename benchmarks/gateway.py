@@ -13,7 +13,7 @@ from rich.console import Console
 
 from benchmarks.machine import describe
 from benchmarks.peers import GATEWAY, gateway
-from benchmarks.processes import ROOT, line_process
+from benchmarks.processes import ROOT, end_in_order, line_process
 from benchmarks.processor_time import family
 from benchmarks.relay_load import RelayJob
 from benchmarks.replica import PROVIDER_ID
@@ -135,6 +135,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--rounds", type=int, help="times that what varies is measured (default: 3)")
     parser.add_argument("--write", action="store_true", help=f"write the tables into {PAGE.relative_to(ROOT)}")
     chosen = parser.parse_args(arguments)
+    end_in_order()
     console = Console(width=None if sys.stdout.isatty() else 160)
     plan = Plan.quick() if chosen.quick else Plan()
     if chosen.rounds:

@@ -21,7 +21,7 @@ from rich.console import Console
 from benchmarks import model, peers
 from benchmarks.machine import describe
 from benchmarks.peers import CLIENT, ENGINE, FRONT, GATEWAY, MODEL_ID, Peer, Stage
-from benchmarks.processes import ROOT, environment
+from benchmarks.processes import ROOT, end_in_order, environment
 from benchmarks.tables import Report, Table, show, write
 from benchmarks.targets import Target, table_of
 from benchmarks.workload import Job, Run, percentiles
@@ -140,6 +140,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--model", type=Path, help="folder of a model (default: a random one of 5M parameters)")
     parser.add_argument("--write", action="store_true", help=f"write the tables into {PAGE.relative_to(ROOT)}")
     chosen = parser.parse_args(arguments)
+    end_in_order()
     console = Console(width=None if sys.stdout.isatty() else 160)
     plan = Plan.quick() if chosen.quick else Plan()
     given = {name: getattr(chosen, name) for name in ("rounds", "levels", "peers", "model")}

@@ -1,6 +1,7 @@
 """Processes that answer jobs: the load generator, and the peer without a server."""
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -77,6 +78,11 @@ def line_process(module: str, *arguments: str, log: Path) -> Iterator[LineProces
         yield process
     finally:
         process.close()
+
+
+def end_in_order() -> None:
+    """Makes SIGTERM end this process like an exception does: servers are stopped, not left behind."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
 
 
 def environment() -> Mapping[str, str]:
