@@ -521,7 +521,8 @@ class Call:
 
     def _upstream_reset(self, code: int) -> None:
         lost = code in (ErrorCode.CONNECTION_LOST, ErrorCode.REFUSED_STREAM)
-        if (lost or code == ErrorCode.CANCEL) and self._retry():
+        # gRPC's servers say ENHANCE_YOUR_CALM too when a connection has more streams than they allow.
+        if (lost or code in (ErrorCode.CANCEL, ErrorCode.ENHANCE_YOUR_CALM)) and self._retry():
             return
         self._drop_upstream(failed=lost)
         self.fail(_error_of_reset(code, self._target))

@@ -141,6 +141,13 @@ class Replica(ReplicaState):
                     make, host, port, ssl=context, server_hostname=name
                 )
                 keep_alive(transport.get_extra_info("socket"))
+            try:
+                told = await connection.ready
+            except asyncio.CancelledError:
+                connection.close_when_done()
+                raise
+            if not told:
+                raise ConnectionResetError("the connection ended before the replica had told its limits")
         self._connections.append(connection)
         return connection
 

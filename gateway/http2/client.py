@@ -21,6 +21,8 @@ class ClientConnection(Connection):
         """
         super().__init__(loop)
         self._on_unusable = on_unusable
+        self.ready: asyncio.Future[bool] = loop.create_future()
+        """Whether the connection is of use: known when the replica has told its limits, or is gone."""
         self._next_stream = 1
         self._leaving = False
 
@@ -33,6 +35,11 @@ class ClientConnection(Connection):
             (frames.SETTINGS_MAX_HEADER_LIST_SIZE, MAX_HEADER_LIST),
         )
         self.emit(frames.PREFACE + frames.settings(values))
+
+    def settled(self) -> None:
+        """Lets streams be opened."""
+        if not self.ready.done():
+            self.ready.set_result(True)
 
     def has_room(self) -> bool:
         """Tells whether a stream can be opened now."""
@@ -90,6 +97,8 @@ class ClientConnection(Connection):
 
     def lost(self) -> None:
         """Tells that the connection is gone."""
+        if not self.ready.done():
+            self.ready.set_result(False)
         self._leave()
 
     def _leave(self) -> None:

@@ -263,6 +263,9 @@ class Connection(asyncio.Protocol):
     def went_away(self, last_stream_id: int, code: int) -> None:
         """Handles GOAWAY."""
 
+    def settled(self) -> None:
+        """Handles the peer's first SETTINGS: from here on its limits are known."""
+
     def lost(self) -> None:
         """Handles the end of the connection."""
 
@@ -407,7 +410,9 @@ class Connection(asyncio.Protocol):
         self._strike()
         for identifier, value in frames.parse_settings(payload):
             self._apply(identifier, value)
-        self._settled = True
+        if not self._settled:
+            self._settled = True
+            self.settled()
         self.emit(frames.head(0, frames.SETTINGS, frames.FLAG_ACK, 0))
 
     def _apply(self, identifier: int, value: int) -> None:

@@ -8,6 +8,7 @@ RENAMED = {
     "<|start_header_id|>": "<|im_start|>",
     "<|end_header_id|>": "<|im_sep|>",
     "<|eot_id|>": "<|im_end|>",
+    "<|begin_of_text|>": "<|bos|>",
 }
 TEMPLATE = (
     "{%- if tools %}<|im_start|>tools<|im_sep|>\n{{ tools | tojson }}<|im_end|>{% endif -%}"

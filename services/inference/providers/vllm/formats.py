@@ -11,7 +11,7 @@ from services.core.errors import InvalidArgumentError
 from services.inference.chat import AnswerDecoder, PlainText
 from services.inference.generation import Piece
 from services.inference.ports import ChatRequest
-from services.inference.prompts.llama3 import END_OF_MESSAGE, END_OF_TURN, render_chat
+from services.inference.prompts.llama3 import END_OF_MESSAGE, END_OF_TURN, render_chat, render_completion
 from services.inference.providers.vllm.constraints import field_of, from_response_format
 from services.inference.providers.vllm.tokens import PromptTokens
 from services.inference.tool_calls.constraint import tool_call_constraint
@@ -47,6 +47,13 @@ class ChatFormat(Protocol):
     stop_token_ids: Sequence[int]
     end_of_message: int | None
 
+    async def encode_completion(self, content: types_pb2.InterleavedContent) -> list[int]:
+        """Encodes a text to continue, behind whatever begins one for this model.
+
+        Raises:
+            InvalidArgumentError: It fills the model's context.
+        """
+
     async def render(self, request: ChatRequest) -> RenderedChat:
         """Renders a conversation.
 
@@ -72,6 +79,10 @@ class Llama3Chat:
         self.end_of_message: int | None = vocabulary.get(END_OF_MESSAGE)
         ends = (vocabulary.get(END_OF_TURN), self.end_of_message)
         self.stop_token_ids: Sequence[int] = [token for token in ends if token is not None]
+
+    async def encode_completion(self, content: types_pb2.InterleavedContent) -> list[int]:
+        """Encodes a text to continue, behind Llama 3's token for the beginning of one."""
+        return await self._tokens.encode(render_completion(content), "content")
 
     async def render(self, request: ChatRequest) -> RenderedChat:
         """Renders a conversation in Llama 3's format."""

@@ -19,7 +19,6 @@ from services.inference.models import ModelTable, ServedModel
 from services.inference.plain_text import plain_text
 from services.inference.ports import ChatRequest, CompletionRequest, InferenceProvider
 from services.inference.prompts.families import is_llama3
-from services.inference.prompts.llama3 import render_completion
 from services.inference.providers.vllm.adapters import Adapters
 from services.inference.providers.vllm.config import VllmConfig
 from services.inference.providers.vllm.constraints import field_of, from_response_format
@@ -160,8 +159,7 @@ class VllmProvider(InferenceProvider):
         model = self.models.require(request.model_id, models_pb2.MODEL_TYPE_LLM)
         if not plain_text(request.content, "content"):
             raise InvalidArgumentError.of("content", "must hold some text")
-        prompt = render_completion(request.content)
-        ids = await self._tokens.encode(prompt, "content")
+        ids = await self._format.encode_completion(request.content)
         constrained = request.HasField("response_format")
         decoding = Decoding(
             streamed=streamed,

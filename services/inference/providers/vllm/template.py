@@ -1,5 +1,6 @@
 """Models of other families: their own chat template, vLLM's renderer for it, and vLLM's parser of their tool calls."""
 
+import asyncio
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from services.inference.chat import AnswerDecoder, PlainText
 from services.inference.generation import Piece
 from services.inference.images import images_of, load_images
 from services.inference.openai_tool_calls import ToolCallStream
+from services.inference.plain_text import plain_text
 from services.inference.ports import ChatRequest
 from services.inference.prompts.families import to_template_messages, to_template_tools
 from services.inference.providers.vllm.config import VllmConfig
@@ -60,6 +62,12 @@ class TemplateChat:
         self._template = _read_template(config.chat_template)
         self._parser = _tool_parser(config.tool_call_parser)
         self._limits = FetchLimits(config.image_fetch_timeout, config.max_image_bytes, config.allow_private_image_urls)
+
+    async def encode_completion(self, content: types_pb2.InterleavedContent) -> list[int]:
+        """Encodes a text to continue, with the special tokens that the tokenizer adds by itself."""
+        ids: list[int] = await asyncio.to_thread(self._tokenizer.encode, plain_text(content, "content"))
+        self._tokens.check_room(len(ids), "content")
+        return ids
 
     async def render(self, request: ChatRequest) -> RenderedChat:
         """Renders a conversation by the model's template."""

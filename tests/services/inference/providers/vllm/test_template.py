@@ -9,7 +9,7 @@ from caravan.inference.v1 import inference_pb2_grpc
 from caravan.types.v1 import types_pb2
 from tests.support.chatml import make_chatml
 from tests.support.processes import CHAT_MODEL, serving, vllm_arguments
-from tests.support.requests import WEATHER, chat, metrics, sampling, streamed, text_of, user, violations
+from tests.support.requests import WEATHER, chat, completion, metrics, sampling, streamed, text_of, user, violations
 
 Stub = inference_pb2_grpc.InferenceServiceStub
 CALL = '<tool_call>\n{"name": "get_weather", "arguments": {"city": "Oslo", "days": 2}}\n</tool_call>'
@@ -26,6 +26,14 @@ def inference(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stub]:
 def test_a_chat_goes_through_the_models_own_template(inference: Stub) -> None:
     response = inference.ChatCompletion(chat("Hello!", model_id="chatml", sampling_params=sampling(8)))
     assert metrics(response.metrics)["prompt_tokens"] < 30
+
+
+def test_a_completion_needs_no_token_of_llama(inference: Stub) -> None:
+    response = inference.Completion(completion("The gateway", model_id="chatml", sampling_params=sampling(4)))
+    assert metrics(response.metrics)["completion_tokens"] <= 4
+    with pytest.raises(grpc.RpcError) as caught:
+        inference.Completion(completion("word " * 2000, model_id="chatml"))
+    assert violations(caught.value) == ["content"]
 
 
 def test_a_required_call_is_enforced_whatever_the_family(inference: Stub) -> None:
