@@ -7,6 +7,7 @@ from typing import Protocol, TypeAlias
 from caravan.inference.v1 import inference_pb2
 from caravan.types.v1 import types_pb2
 from services.inference.generation import Piece
+from services.inference.tool_calls.decode import assemble
 
 ChatEvent: TypeAlias = inference_pb2.StreamChatCompletionResponse
 
@@ -86,21 +87,13 @@ def whole_answer(decoder: AnswerDecoder, piece: Piece) -> inference_pb2.ChatComp
         decoder: Tells tool calls from text; a fresh one.
         piece: The whole answer as one piece.
     """
-    texts: list[str] = []
-    calls: list[types_pb2.ToolCall] = []
-    for delta in (*decoder.feed(piece), *decoder.finish(piece.stop_reason)):
-        match delta.WhichOneof("delta"), delta.tool_call.parse_status:
-            case "text", _:
-                texts.append(delta.text)
-            case _, types_pb2.TOOL_CALL_PARSE_STATUS_SUCCEEDED:
-                calls.append(delta.tool_call.tool_call)
-            case _, types_pb2.TOOL_CALL_PARSE_STATUS_FAILED:
-                texts.append(delta.tool_call.text)
+    answer = assemble([*decoder.feed(piece), *decoder.finish(piece.stop_reason)])
     message = types_pb2.CompletionMessage(
-        stop_reason=final_stop_reason(piece.stop_reason, has_calls=bool(calls)), tool_calls=calls
+        stop_reason=final_stop_reason(piece.stop_reason, has_calls=bool(answer.tool_calls)),
+        tool_calls=answer.tool_calls,
     )
-    if text := "".join(texts):
-        message.content.items.add(text=text)
+    if answer.text:
+        message.content.items.add(text=answer.text)
     return inference_pb2.ChatCompletionResponse(
         completion_message=message, logprobs=piece.logprobs, metrics=piece.metrics
     )

@@ -65,9 +65,18 @@ def decode(
         call_ids: Makes the calls' identifiers.
     """
     decoder = StreamDecoder(tools, tool_format, call_ids=call_ids)
+    return assemble([*decoder.feed(text), *decoder.finish(stop_reason)])
+
+
+def assemble(events: Iterable[types_pb2.ContentDelta]) -> Answer:
+    """Puts a whole answer together. What had begun as a call and was none is text.
+
+    Args:
+        events: All deltas of the answer, in their order.
+    """
     texts: list[str] = []
     calls: list[types_pb2.ToolCall] = []
-    for event in [*decoder.feed(text), *decoder.finish(stop_reason)]:
+    for event in events:
         if event.HasField("text"):
             texts.append(event.text)
         elif event.tool_call.parse_status == types_pb2.TOOL_CALL_PARSE_STATUS_SUCCEEDED:
