@@ -25,6 +25,11 @@ def enter_provider_data(metadata: Iterable[tuple[str, str | bytes]] | None) -> N
     _current.set(value.decode(errors="replace") if isinstance(value, bytes) else value)
 
 
+def provider_data_text() -> str | None:
+    """Returns the provider data as it came, for a call to another service on behalf of this one; None: there is none."""
+    return _current.get()
+
+
 def current_provider_data() -> Mapping[str, Any]:
     """Returns the provider data of the call that runs now; empty when there is none.
 
