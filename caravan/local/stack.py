@@ -16,13 +16,13 @@ from caravan.local import checks, first_calls, plan, store
 from caravan.local.child import Program
 from caravan.local.display import Display, display_on
 from caravan.local.layout import Layout, claim
+from caravan.local.parts import VLLM, Part, parts
 from caravan.local.problems import StackError
+from caravan.local.programs import Programs
 from caravan.local.supervisor import Member, Phase, Supervisor, guarded
 from caravan.registry.v1 import models_pb2
 
 _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-# An address to listen on is not always one to dial.
-_THIS_MACHINE = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}  # noqa: S104 - it is what the user asked for
 
 
 class Stack:
@@ -40,15 +40,12 @@ class Stack:
         """
         self.wish = wish
         self.layout = layout
-        self.model = plan.find_model(wish.model)
-        self._programs = plan.Programs(wish, layout, self.model)
-        self.providers = [
-            _member(plan.VLLM, f"chat and completion, {self.model.source}", self._programs.inference, wave=1)
-        ]
-        if plan.has_embeddings():
-            self.providers.append(_member(plan.EMBEDDINGS, "embeddings", self._programs.embeddings, wave=1))
+        model = plan.find_model(wish.model)
+        self._programs = Programs(wish, layout, offline=model.local)
         self.redis_url = wish.redis_url or ""
         self.store = None if wish.redis_url else self._store()
+        self.parts = parts(model)
+        self.providers = [self._provider(part) for part in self.parts]
         self.gateway = _member("gateway", f"registry and routing, {wish.listen}", self._gateway, wave=2)
 
     @property
@@ -77,19 +74,13 @@ class Stack:
         except* StackError as several:
             raise several.exceptions[0] from None
 
-    @property
-    def target(self) -> str:
-        """Address at which this machine reaches the gateway."""
-        host, _, port = self.wish.listen.rpartition(":")
-        return f"{_THIS_MACHINE.get(host, host)}:{port}"
-
     def demo_model(self, models: Iterable[models_pb2.Model]) -> str:
         """The model to show: the one that vLLM serves.
 
         Args:
             models: What is served.
         """
-        return next(model.model_id for model in models if model.provider_id == plan.VLLM)
+        return next(model.model_id for model in models if model.provider_id == VLLM)
 
     async def models(self, client: AsyncClient) -> list[models_pb2.Model]:
         """Waits until the gateway serves what the providers have.
@@ -102,7 +93,7 @@ class Stack:
                 if member.phase is Phase.FAILED:
                     message = f"{member.name} does not stay up; its log is in {self.layout.logs}"
                     raise StackError(message)
-            found = await checks.served_models(client, [provider.name for provider in self.providers])
+            found = await checks.served_models(client, [part.name for part in self.parts if part.serves_models])
             if found:
                 return found
             await asyncio.sleep(0.2)
@@ -111,6 +102,9 @@ class Stack:
         for provider in self.providers:
             await provider.listening.wait()
         await supervisor.bring_up(self.gateway)
+
+    def _provider(self, part: Part) -> Member:
+        return _member(part.name, part.what, lambda listen: self._programs.provider(part, listen), wave=1)
 
     def _gateway(self, listen: str) -> Program:
         addresses = {provider.name: provider.address for provider in self.providers}
@@ -161,7 +155,7 @@ async def run(wish: plan.Wish, console: Console, *, demo: bool) -> int:
 
 async def _serve(stack: Stack, supervisor: Supervisor, display: Display, up: asyncio.Event, *, demo: bool) -> None:
     """Comes up, shows it, and waits for ever."""
-    async with AsyncClient(stack.target) as client:
+    async with AsyncClient(stack.wish.target) as client:
         with display.coming_up():
             await stack.bring_up(supervisor)
             models = await stack.models(client)
@@ -196,11 +190,11 @@ def _signals(serving: "asyncio.Task[None]", supervisor: Supervisor) -> Iterator[
 
 def _show_what_is_there(stack: Stack, models: list[models_pb2.Model], console: Console) -> None:
     command = _command()
-    target = "" if stack.wish.listen.endswith(":8321") else f" --target {stack.target}"
+    target = "" if stack.wish.listen.endswith(":8321") else f" --target {stack.wish.target}"
     served = sorted(models, key=lambda model: model.model_type)
     kinds = {models_pb2.MODEL_TYPE_EMBEDDING: "embedding"}
     places = {
-        "gateway": f"[bold]{stack.target}[/] (gRPC)",
+        "gateway": f"[bold]{stack.wish.target}[/] (gRPC)",
         **{member.name: member.address for member in stack.providers},
     }
     places["models"] = ", ".join(f"{escape(m.model_id)} ({kinds.get(m.model_type, 'llm')})" for m in served)

@@ -1,10 +1,8 @@
 import socket
-import tomllib
 
 import pytest
 
-from caravan.local import plan
-from caravan.local.layout import claim
+from caravan.local import plan, store
 from caravan.local.problems import StackError
 
 
@@ -63,26 +61,11 @@ def test_other_machines_may_only_come_in_when_that_is_meant():
     plan.require_free("0.0.0.0:18321", allow_insecure=True)
 
 
-def test_settings_reach_the_processes_as_files(tmp_path, monkeypatch):
-    monkeypatch.setenv("CARAVAN_LISTEN", "0.0.0.0:1")
-    monkeypatch.setenv("CARAVAN_LOG_LEVEL", "debug")
-    with claim(tmp_path) as layout:
-        programs = plan.Programs(plan.Wish(workers=2), layout, plan.Model("/m", local=True))
-        gateway = programs.gateway("unix:///s", {"vllm": "127.0.0.1:7"})
-        vllm = programs.inference("")
-    settings = tomllib.loads((tmp_path / "config" / "gateway.toml").read_text())
-    assert settings["providers"] == [{"provider_id": "vllm", "addresses": ["127.0.0.1:7"]}]
-    assert (settings["workers"], settings["redis_url"]) == (2, "unix:///s")
-    assert "CARAVAN_LISTEN" not in gateway.environment  # the plan decides
-    assert gateway.environment["CARAVAN_LOG_LEVEL"] == "debug"
-    assert vllm.environment["HF_HUB_OFFLINE"] == "1"
-
-
 def test_a_missing_server_for_the_store_says_what_to_install(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(StackError, match=r"install one .* or name one that runs with --redis-url"):
-        plan.store.server_binary()
+        store.server_binary()
 
 
 def test_missing_packages_say_what_to_install(monkeypatch):

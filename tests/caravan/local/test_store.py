@@ -6,16 +6,18 @@ import stat
 import pytest
 import redis
 
-from caravan.local import plan, store
+from caravan.local import store
 from caravan.local.layout import claim
+from caravan.local.plan import Wish
 from caravan.local.problems import StackError
+from caravan.local.programs import Programs
 from caravan.local.supervisor import Member, Phase, Restarts, guarded
 from tests.caravan.local.test_supervisor import Watcher, until
 
 
 async def test_the_store_keeps_what_it_was_given_when_it_is_killed(tmp_path):
     with claim(tmp_path) as layout:
-        program, url = plan.Programs(plan.Wish(), layout, plan.Model("m", local=True)).store()
+        program, url = Programs(Wish(), layout, offline=True).store()
 
         async def ready(_: str) -> bool:
             return await store.answers(url)
