@@ -81,9 +81,9 @@ async def _follow(uri: str, limits: FetchLimits, field: str) -> Fetched:
 
 async def _get(client: httpx.AsyncClient, uri: str, limits: FetchLimits, field: str) -> Fetched | str:
     """One request: the content, or where it redirects to."""
-    url = _parsed(uri, field)
+    url = parsed_url(uri, field)
     host, port = url.host, url.port or DEFAULT_PORTS[url.scheme]
-    address = await _checked_address(host, port, limits, field)
+    address = await checked_address(host, port, limits, field)
     authority = url.netloc.decode("ascii")
     request = client.build_request(
         "GET", url.copy_with(host=address), headers={"Host": authority}, extensions={"sni_hostname": host}
@@ -94,13 +94,22 @@ async def _get(client: httpx.AsyncClient, uri: str, limits: FetchLimits, field: 
             return str(response.headers.get("location", ""))
         _check_status(response.status_code, field)
         return Fetched(
-            await _read(response, limits, field), response.headers.get("content-type", "").split(";")[0].strip()
+            await read_limited(response, limits, field), response.headers.get("content-type", "").split(";")[0].strip()
         )
     finally:
         await response.aclose()
 
 
-def _parsed(uri: str, field: str) -> httpx.URL:
+def parsed_url(uri: str, field: str) -> httpx.URL:
+    """Parses an absolute `http:` or `https:` URI.
+
+    Args:
+        uri: The URI.
+        field: Path of the request's field that holds it, for errors.
+
+    Raises:
+        InvalidArgumentError: It is none.
+    """
     try:
         url = httpx.URL(uri)
     except (httpx.InvalidURL, ValueError) as error:
@@ -110,7 +119,18 @@ def _parsed(uri: str, field: str) -> httpx.URL:
     return url
 
 
-async def _checked_address(host: str, port: int, limits: FetchLimits, field: str) -> str:
+async def checked_address(host: str, port: int, limits: FetchLimits, field: str) -> str:
+    """Resolves a host to an address that may be connected to.
+
+    Args:
+        host: Name or address.
+        port: Port.
+        limits: Whether private addresses are allowed.
+        field: Path of the request's field that names the host, for errors.
+
+    Raises:
+        InvalidArgumentError: It does not resolve, or one of its addresses is private.
+    """
     try:
         found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (socket.gaierror, UnicodeError) as error:
@@ -130,7 +150,17 @@ def _check_status(status: int, field: str) -> None:
         raise InvalidArgumentError.of(field, f"the address answers with HTTP status {status}")
 
 
-async def _read(response: httpx.Response, limits: FetchLimits, field: str) -> bytes:
+async def read_limited(response: httpx.Response, limits: FetchLimits, field: str) -> bytes:
+    """Reads a response's body.
+
+    Args:
+        response: A streamed response.
+        limits: How large it may be.
+        field: Path of the request's field that names the address, for errors.
+
+    Raises:
+        InvalidArgumentError: It is larger.
+    """
     content = bytearray()
     async for chunk in response.aiter_bytes():
         content += chunk

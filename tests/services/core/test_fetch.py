@@ -110,12 +110,12 @@ async def test_a_redirect_to_a_private_address_is_refused(serve, monkeypatch: py
     url = await serve(says("HTTP/1.1 302 Found\nLocation: http://10.0.0.1/secret\nContent-Length: 0\n\n"))
     from services.core import fetch as module
 
-    checked = module._checked_address
+    checked = module.checked_address
 
     async def first_is_public(host: str, port: int, limits: FetchLimits, field: str) -> str:
         return host if host == "127.0.0.1" else await checked(host, port, limits, field)
 
-    monkeypatch.setattr(module, "_checked_address", first_is_public)
+    monkeypatch.setattr(module, "checked_address", first_is_public)
     assert isinstance(await failure_of(url, FetchLimits()), InvalidArgumentError)
 
 
