@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.support.engine import Engine
+from tests.support.http_endpoint import Endpoint, http_endpoint
 from tests.support.processes import CHAT_MODEL
 from tests.support.stack import Stack, caravan_up
 
@@ -29,3 +30,10 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 def engine(stack: Stack) -> Engine:
     """The stack's inference service on vLLM, without the gateway."""
     return Engine(stack.addresses["vllm"], CHAT_MODEL.name)
+
+
+@pytest.fixture
+def endpoint() -> Iterator[Endpoint]:
+    """A third party's HTTP server."""
+    with http_endpoint() as endpoint:
+        yield endpoint

@@ -1,10 +1,6 @@
 """Calling endpoints that callers describe."""
 
 import json
-import time
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
 from typing import Any
 
 import pytest
@@ -16,50 +12,10 @@ from caravan.types.v1 import remote_execution_pb2
 from services.core.errors import CaravanError, DeadlineExceededError, InvalidArgumentError, UnavailableError
 from services.core.fetch import FetchLimits
 from services.core.rest import execute, fill
+from tests.support.http_endpoint import Endpoint
 
 FIELD = "tools[0].remote_execution"
 HERE = FetchLimits(allow_private=True, timeout=2.0, max_bytes=1000)
-
-
-class Endpoint(ThreadingHTTPServer):
-    """Records what it gets and answers 200 with what it was told."""
-
-    daemon_threads = True
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.seen: list[tuple[str, str, dict[str, str], bytes]] = []
-        self.says: tuple[int, dict[str, str], bytes] = (200, {"Content-Type": "text/plain; charset=utf-8"}, b"done")
-        self.url = f"http://127.0.0.1:{self.server_address[1]}"
-
-
-class Handler(BaseHTTPRequestHandler):
-    def answer(self) -> None:
-        server: Any = self.server
-        body = self.rfile.read(int(self.headers.get("content-length", 0)))
-        headers = {name.lower(): value for name, value in self.headers.items()}
-        server.seen.append((self.command, self.path, headers, body))
-        status, fields, content = server.says
-        self.send_response(status)
-        for name, value in fields.items():
-            self.send_header(name, value)
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
-
-    do_GET = do_POST = do_PUT = do_DELETE = answer  # noqa: N815 - the names are http.server's
-
-    def log_message(self, *_: Any) -> None:
-        pass
-
-
-@pytest.fixture
-def endpoint() -> Iterator[Endpoint]:
-    server = Endpoint()
-    Thread(target=server.serve_forever, daemon=True).start()
-    yield server
-    server.shutdown()
-    server.server_close()
 
 
 def config(url: str, **fields: Any) -> remote_execution_pb2.RestApiExecutionConfig:
@@ -74,18 +30,18 @@ async def failure_of(described: Any, arguments: dict[str, Any], limits: FetchLim
     return caught.value
 
 
-async def test_without_a_body_the_arguments_are_posted_as_json(endpoint) -> None:
+async def test_without_a_body_the_arguments_are_posted_as_json(endpoint: Endpoint) -> None:
     answer = await execute(config(endpoint.url), {"city": "Oslo", "days": 3}, HERE, FIELD)
-    ((method, _, headers, body),) = endpoint.seen
-    assert (method, headers["content-type"], json.loads(body)) == (
+    (seen,) = endpoint.seen
+    assert (seen.method, seen.headers["content-type"], json.loads(seen.body)) == (
         "POST",
         "application/json",
         {"city": "Oslo", "days": 3},
     )
-    assert (answer.status, answer.mime_type, answer.text) == (200, "text/plain", "done")
+    assert (answer.status, answer.mime_type, answer.text) == (200, "application/json", "{}")
 
 
-async def test_every_part_is_a_template(endpoint) -> None:
+async def test_every_part_is_a_template(endpoint: Endpoint) -> None:
     described = config(
         endpoint.url + "/v1/{{city}}",
         method="REST_API_METHOD_PUT",
@@ -94,30 +50,31 @@ async def test_every_part_is_a_template(endpoint) -> None:
         body={"where": "{{city}}", "days": "{{days}}", "tags": ["{{city}}", "fixed"]},
     )
     await execute(described, {"city": "New York/../admin", "days": 3, "token": "t"}, HERE, FIELD)
-    ((method, path, headers, body),) = endpoint.seen
-    assert method == "PUT"
-    assert path == "/v1/New%20York%2F..%2Fadmin?days=3&say=in+New+York%2F..%2Fadmin"
-    assert headers["authorization"] == "Bearer t"
-    assert json.loads(body) == {"where": "New York/../admin", "days": 3, "tags": ["New York/../admin", "fixed"]}
+    (seen,) = endpoint.seen
+    assert seen.method == "PUT"
+    assert seen.path.startswith("/v1/New%20York%2F..%2Fadmin?")
+    assert seen.query == {"days": "3", "say": "in New York/../admin"}
+    assert seen.headers["authorization"] == "Bearer t"
+    assert json.loads(seen.body) == {"where": "New York/../admin", "days": 3, "tags": ["New York/../admin", "fixed"]}
 
 
-async def test_get_sends_no_body(endpoint) -> None:
+async def test_get_sends_no_body(endpoint: Endpoint) -> None:
     await execute(config(endpoint.url, method="REST_API_METHOD_GET"), {"a": 1}, HERE, FIELD)
-    assert endpoint.seen[0][3] == b""
+    assert endpoint.seen[0].body == b""
 
 
-async def test_an_answer_keeps_its_status(endpoint) -> None:
-    endpoint.says = (503, {}, b'{"error": "busy"}')
+async def test_an_answer_keeps_its_status(endpoint: Endpoint) -> None:
+    endpoint.says('{"error": "busy"}', status=503)
     answer = await execute(config(endpoint.url), {}, HERE, FIELD)
     assert (answer.status, answer.json()) == (503, {"error": "busy"})
 
 
-async def test_a_redirect_is_not_followed(endpoint) -> None:
-    endpoint.says = (302, {"Location": "http://169.254.169.254/"}, b"")
+async def test_a_redirect_is_not_followed(endpoint: Endpoint) -> None:
+    endpoint.says("", status=302, headers={"Location": "http://169.254.169.254/"})
     assert (await execute(config(endpoint.url), {}, HERE, FIELD)).status == 302
 
 
-async def test_what_is_wrong_is_named_by_its_field(endpoint) -> None:
+async def test_what_is_wrong_is_named_by_its_field(endpoint: Endpoint) -> None:
     cases = {
         f"{FIELD}.url.uri": config("ftp://x"),
         f"{FIELD}.body.a[0]": config(endpoint.url, body={"a": ["{{missing}}"]}),
@@ -131,20 +88,20 @@ async def test_what_is_wrong_is_named_by_its_field(endpoint) -> None:
     assert not endpoint.seen
 
 
-async def test_a_private_address_is_refused_unless_that_is_allowed(endpoint) -> None:
+async def test_a_private_address_is_refused_unless_that_is_allowed(endpoint: Endpoint) -> None:
     failure = await failure_of(config(endpoint.url), {}, FetchLimits())
     assert isinstance(failure, InvalidArgumentError)
     assert "private address" in str(failure)
 
 
-async def test_too_much_and_nobody_there_are_clear_errors(endpoint) -> None:
-    endpoint.says = (200, {}, b"x" * 2000)
+async def test_too_much_and_nobody_there_are_clear_errors(endpoint: Endpoint) -> None:
+    endpoint.says("x" * 2000)
     assert isinstance(await failure_of(config(endpoint.url), {}), InvalidArgumentError)
     assert isinstance(await failure_of(config("http://127.0.0.1:1"), {}), UnavailableError)
 
 
-async def test_an_endpoint_that_hangs_ends_with_the_time(endpoint, monkeypatch) -> None:
-    monkeypatch.setattr(Handler, "do_POST", lambda _: time.sleep(1))
+async def test_an_endpoint_that_hangs_ends_with_the_time(endpoint: Endpoint) -> None:
+    endpoint.takes(1.0)
     failure = await failure_of(config(endpoint.url), {}, FetchLimits(allow_private=True, timeout=0.2))
     assert isinstance(failure, DeadlineExceededError)
 

@@ -1,0 +1,1 @@
+"""The agents service: agents, their sessions, and durable turns."""
