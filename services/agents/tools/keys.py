@@ -24,6 +24,7 @@ def api_key(tool: str, own: str, configured: SecretStr | None) -> str:
         own or (brought if isinstance(brought, str) else "") or (configured.get_secret_value() if configured else "")
     )
     if not found:
-        message = f"there is no key for {tool}: put one into the tool's api_key, the request's provider data ({name}), or the service's settings"
+        places = f"the tool's api_key, the request's provider data ({name}), or the service's settings"
+        message = f"there is no key for {tool}: put one into {places}"
         raise ToolError(message)
     return found

@@ -1,0 +1,1 @@
+"""The built-in tool `code_interpreter`: Python in a sandbox."""
