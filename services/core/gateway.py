@@ -101,20 +101,48 @@ class Gateway:
         Raises:
             CaravanError: What the other service answered, with its reason and details.
         """
-        call = method(request, timeout=call_timeout(timeout), metadata=_outgoing(metadata))
-        try:
-            async for response in call:
-                yield response
-        except grpc.aio.AioRpcError as error:
-            raise error_from_rpc(error) from error
-        finally:
-            call.cancel()
+        async for response in _responses(method(request, timeout=call_timeout(timeout), metadata=_outgoing(metadata))):
+            yield response
+
+    async def exchange(
+        self,
+        method: "grpc.aio.StreamStreamMultiCallable[Request, Response]",
+        requests: AsyncIterator[Request],
+        *,
+        timeout: float = DEFAULT_TIMEOUT,  # noqa: ASYNC109 - becomes the call's deadline
+        metadata: Metadata = (),
+    ) -> AsyncIterator[Response]:
+        """Calls an RPC with a stream of requests, and yields the messages that it answers with.
+
+        Args:
+            method: The stub's method.
+            requests: The requests; read as fast as the other side takes them.
+            timeout: Most seconds that the whole call may take; the deadline of the call that runs now counts too.
+            metadata: Request metadata beside what always travels.
+
+        Raises:
+            CaravanError: What the other service answered, with its reason and details.
+        """
+        async for response in _responses(method(requests, timeout=call_timeout(timeout), metadata=_outgoing(metadata))):
+            yield response
 
     async def close(self) -> None:
         """Ends the connection and every call on it."""
         if self._channel is not None:
             await self._channel.close()
             self._channel = None
+
+
+async def _responses(
+    call: "grpc.aio.UnaryStreamCall[Request, Response] | grpc.aio.StreamStreamCall[Request, Response]",
+) -> AsyncIterator[Response]:
+    try:
+        async for response in call:
+            yield response
+    except grpc.aio.AioRpcError as error:
+        raise error_from_rpc(error) from error
+    finally:
+        call.cancel()
 
 
 def _outgoing(metadata: Metadata) -> Metadata:
