@@ -108,6 +108,15 @@ class Provider(ABC):
         del resource_id
         raise _cannot_load(self, kind)
 
+    async def discard(self, resource: providers_pb2.Resource) -> None:  # noqa: B027 - most keep nothing beyond `unload`
+        """Deletes what is kept for a resource that a user has unregistered; called when it is not loaded any more.
+
+        It may never have been loaded here, and the call may be repeated.
+
+        Args:
+            resource: The resource as it was registered.
+        """
+
     def forget_loaded(self) -> None:
         """Says that everything that was loaded is gone, for instance with an engine that died; the gateway will load it again."""
         for callback in self._on_forget:
@@ -205,7 +214,9 @@ class ProviderServicer(providers_pb2_grpc.ProviderServiceServicer):
     ) -> providers_pb2.UnloadResourceResponse:
         """Drops a resource."""
         key = (request.kind, request.resource_id)
-        await self._change(key, lambda slot: self._unload(key, slot))
+        if request.HasField("discarded") and resource_key(request.discarded) != key:
+            raise InvalidArgumentError.of("discarded", "must be the resource that is dropped")
+        await self._change(key, lambda slot: self._drop(key, slot, request))
         return providers_pb2.UnloadResourceResponse()
 
     async def _change(self, key: ResourceKey, change: Callable[[_Slot], Coroutine[Any, Any, T]]) -> T:
@@ -250,6 +261,14 @@ class ProviderServicer(providers_pb2_grpc.ProviderServiceServicer):
         if slot.resource is not None:
             await self._provider.unload(*key)
             slot.resource = None
+
+    async def _drop(self, key: ResourceKey, slot: _Slot, request: providers_pb2.UnloadResourceRequest) -> None:
+        if slot.resource is not None and 0 < resource_revision(request.discarded) < slot.revision:
+            # A late message about a registration that another one has followed.
+            return
+        await self._unload(key, slot)
+        if request.HasField("discarded"):
+            await self._provider.discard(request.discarded)
 
     def _forget(self) -> None:
         self._instance_id = self._new_instance_id()

@@ -1,6 +1,6 @@
 """Errors on the wire: the one table from error to code, google.rpc details, and the way back for callers of other services."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TypeVar
 
 import grpc
@@ -53,6 +53,8 @@ _KIN: dict[grpc.StatusCode, grpc.StatusCode] = {
     grpc.StatusCode.UNKNOWN: grpc.StatusCode.INTERNAL,
     grpc.StatusCode.DATA_LOSS: grpc.StatusCode.INTERNAL,
 }
+
+_BY_NUMBER: dict[int, grpc.StatusCode] = {code.value[0]: code for code in grpc.StatusCode}
 
 # gRPC refuses a reply whose metadata exceed 8 KiB. The message travels twice (percent-encoded and in the details, these in base64).
 _MESSAGE_BYTES = 1000
@@ -132,13 +134,28 @@ def error_from_rpc(error: grpc.aio.AioRpcError) -> CaravanError:
     Args:
         error: What the call raised.
     """
-    details = _received_details(error)
-    code = _KIN.get(error.code(), error.code())
+    return _error(error.code(), error.details() or error.code().name, _received_details(error))
+
+
+def error_from_status(status: status_pb2.Status, metadata: Mapping[str, str] | None = None) -> CaravanError:
+    """Returns the error that a status tells of, its reason, metadata and details kept.
+
+    Args:
+        status: The status, of any code but OK.
+        metadata: Facts for ErrorInfo beside those in the status.
+    """
+    code = _BY_NUMBER.get(status.code, grpc.StatusCode.INTERNAL)
+    return _error(code, status.message or code.name, _Received(status.details), metadata)
+
+
+def _error(
+    received: grpc.StatusCode, message: str, details: "_Received", more: Mapping[str, str] | None = None
+) -> CaravanError:
+    code = _KIN.get(received, received)
     kind = next((kind for kind, own in CODES.items() if own is code), InternalError)
     info = details.get(error_details_pb2.ErrorInfo) or error_details_pb2.ErrorInfo()
-    message = error.details() or code.name
-    reason = info.reason or error.code().name
-    metadata = dict(info.metadata)
+    reason = info.reason or received.name
+    metadata = {**info.metadata, **(more or {})}
     if kind is InvalidArgumentError:
         found = (details.get(error_details_pb2.BadRequest) or error_details_pb2.BadRequest()).field_violations
         violations = [FieldViolation(violation.field, violation.description) for violation in found]
