@@ -154,13 +154,12 @@ class SessionStore(ABC):
 
 
 class TurnStore(ABC):
-    """Turns, their steps and their events.
+    """Turns, their steps and their events."""
 
-    Attributes:
-        lease_seconds: How long a lease lasts that its holder does not renew; every write renews it.
-    """
-
-    lease_seconds: float
+    @property
+    @abstractmethod
+    def lease_seconds(self) -> float:
+        """How long a lease lasts that its holder does not renew; every write renews it."""
 
     @abstractmethod
     async def begin_turn(self, turn: NewTurn, revision: int | None = None, request: Request | None = None) -> Started:

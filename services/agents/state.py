@@ -126,8 +126,8 @@ class Change:
     """Steps that begin, go on (a tool call started or ended) or end; each replaces the one with its `step_id`. New ones come last."""
 
     events: Sequence[events_pb2.TurnEventPayload] = ()
-    """Events that follow the last one. In a turn that an event holds, the store sets `status`, `revision`, `last_sequence`,
-    `started_at` and, when it has ended, `completed_at`: every reader sees them as GetTurn shows them."""
+    """Events that follow the last one. In a turn that an event holds, the store sets `status`, `revision`, `last_sequence`, `started_at`
+    (in the caller's own message as well) and, when it has ended, `completed_at`: every reader sees them as GetTurn shows them."""
 
     turn: turns_pb2.Turn | None = None
     """Everything of the turn that changes, beside what the store sets (see `events`) and `steps`: `output_message`, `error`, `metrics`,
@@ -139,7 +139,7 @@ class Change:
     has ended never changes again."""
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, weakref_slot=True)
 class Lease:
     """The right to run a turn, and what its holder knows of the turn. Every call of the store that it goes into keeps it up to date."""
 

@@ -1,0 +1,71 @@
+"""Composition root of the agents service."""
+
+import uuid
+from datetime import timedelta
+
+from caravan.agents.v1 import agents_pb2_grpc
+from services.agents.agents import Agents
+from services.agents.inferring import Inferring, RetryPolicy
+from services.agents.peers_over_grpc import GrpcInference, GrpcMemory, GrpcShields
+from services.agents.provider import AGENTS, AgentsProvider
+from services.agents.retrieving import Retrieving
+from services.agents.run import Desk
+from services.agents.runner import RunnerLimits, TurnRunner
+from services.agents.servicer import AgentsServicer
+from services.agents.sessions import Sessions
+from services.agents.settings import AgentsSettings
+from services.agents.store.redis_store import RedisStore
+from services.agents.tools.code_interpreter.bubblewrap import BubblewrapSandbox
+from services.agents.tools.groups import ToolGroups
+from services.agents.tools.maker import SettingsToolMaker
+from services.agents.turns import Turns
+from services.core.gateway import Gateway
+from services.core.server import Binding, ServiceServer
+
+
+def new_id() -> str:
+    """Makes an identifier: 32 hexadecimal digits."""
+    return uuid.uuid4().hex
+
+
+def build(settings: AgentsSettings) -> ServiceServer:
+    """Builds the server of one replica.
+
+    Args:
+        settings: How it is served.
+    """
+    gateway = Gateway(settings.gateway)
+    sandbox = BubblewrapSandbox()
+    maker = SettingsToolMaker(settings.tools, sandbox)
+    runner = TurnRunner(_desk(settings, gateway, maker), RunnerLimits(settings.max_turns, settings.scan_seconds))
+    agents = Agents(runner.store, new_id)
+    sessions = Sessions(
+        agents,
+        runner.store,
+        runner.store,
+        new_id,
+        short_life=timedelta(seconds=settings.session_seconds),
+        max_bytes=settings.max_send_bytes,
+    )
+    servicer = AgentsServicer(agents, sessions, Turns(agents, sessions, runner, new_id))
+    binding = Binding(AGENTS, agents_pb2_grpc.add_AgentsServiceServicer_to_server, servicer)
+    provider = AgentsProvider(settings.provider_id, settings.store, runner, gateway, maker, sandbox)
+    return ServiceServer(settings, [binding], provider)
+
+
+def _desk(settings: AgentsSettings, gateway: Gateway, maker: SettingsToolMaker) -> Desk:
+    inference = GrpcInference(gateway, settings.inference_seconds)
+    shields = GrpcShields(gateway, settings.peer_seconds)
+    memory = GrpcMemory(gateway, settings.peer_seconds, settings.session_embedding_model)
+    limits = settings.tools.fetch_limits
+    return Desk(
+        store=RedisStore(settings.store),
+        inferring=Inferring(inference, shields, RetryPolicy(settings.inference_attempts)),
+        shields=shields,
+        retrieving=Retrieving(inference, memory, limits),
+        memory=memory,
+        maker=maker,
+        groups=ToolGroups(maker).find,
+        limits=limits,
+        new_id=new_id,
+    )

@@ -1,0 +1,83 @@
+"""Events on their way to the store: those that come while a write runs go together with the next one."""
+
+import asyncio
+
+from caravan.agents.v1 import events_pb2
+from services.agents.ports import TurnStore
+from services.agents.state import Lease
+
+MOST_WAITING = 1024
+MOST_BYTES = 1 << 20
+
+
+class Outbox:
+    """Writes a turn's progress behind the back of whoever makes it, in order. A failed write is raised by the next call.
+
+    Texts of the same step that wait together become one event.
+    """
+
+    def __init__(self, store: TurnStore, lease: Lease) -> None:
+        """Starts empty.
+
+        Args:
+            store: Where the events go.
+            lease: The right to write them.
+        """
+        self._store, self._lease = store, lease
+        self._waiting: list[events_pb2.TurnEventPayload] = []
+        self._bytes = 0
+        self._writing: asyncio.Task[None] | None = None
+
+    async def put(self, event: events_pb2.TurnEventPayload) -> None:
+        """Adds an event; waits while too much is under way.
+
+        Args:
+            event: The event.
+
+        Raises:
+            CaravanError: An earlier write failed.
+        """
+        if len(self._waiting) >= MOST_WAITING or self._bytes >= MOST_BYTES:
+            await self.flush()
+        if not self._merged(event):
+            self._waiting.append(event)
+        self._bytes += event.ByteSize()
+        if self._writing is not None and self._writing.done():
+            self._writing.result()
+            self._writing = None
+        if self._writing is None:
+            self._writing = asyncio.create_task(self._write())
+
+    async def flush(self) -> None:
+        """Waits until everything is written.
+
+        Raises:
+            CaravanError: A write failed.
+        """
+        while self._writing is not None:
+            await asyncio.shield(self._writing)
+            self._writing = asyncio.create_task(self._write()) if self._waiting else None
+
+    def discard(self) -> None:
+        """Forgets what has not begun to be written: the attempt that it came from is void."""
+        self._waiting, self._bytes = [], 0
+
+    async def close(self) -> None:
+        """Stops writing."""
+        if self._writing is not None:
+            self._writing.cancel()
+            await asyncio.wait([self._writing])
+
+    async def _write(self) -> None:
+        while self._waiting:
+            batch, self._waiting, self._bytes = self._waiting, [], 0
+            await self._store.append(self._lease, batch)
+
+    def _merged(self, event: events_pb2.TurnEventPayload) -> bool:
+        if not self._waiting or not event.step_progress.delta.HasField("text"):
+            return False
+        last, new = self._waiting[-1].step_progress, event.step_progress
+        if not last.delta.HasField("text") or (last.step_id, last.call_id) != (new.step_id, new.call_id):
+            return False
+        last.delta.text += new.delta.text
+        return True

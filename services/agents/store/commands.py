@@ -1,0 +1,191 @@
+"""Commands to the store: where they go, how they are tried again, what they wait for, and what the caller hears when they fail."""
+
+import asyncio
+import random
+import time
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any
+
+import redis.exceptions
+import structlog
+from redis.exceptions import AskError, MovedError, NoScriptError, RedisError, ResponseError
+
+from services.agents.store.nodes import Node, Topology
+from services.agents.store.scripts import Command, scripts
+from services.agents.store.settings import StoreSettings
+from services.core.errors import InternalError, UnavailableError
+
+_log = structlog.get_logger(__name__)
+
+# Conditions that pass: a server that starts, fails over, is full, or cannot be reached.
+_PASSING = (
+    redis.exceptions.ConnectionError,
+    redis.exceptions.TimeoutError,
+    redis.exceptions.BusyLoadingError,
+    redis.exceptions.ReadOnlyError,
+    redis.exceptions.TryAgainError,
+    redis.exceptions.MasterDownError,
+    redis.exceptions.ClusterDownError,
+    redis.exceptions.OutOfMemoryError,
+    OSError,
+)
+_REFUSED = (redis.exceptions.AuthenticationError, redis.exceptions.AuthorizationError)
+_REDIRECTIONS = 16
+_FIRST_DELAY, _LONGEST_DELAY = 0.02, 0.5
+_BARRIER_MILLISECONDS = 60_000
+
+
+class _NotDurableError(RedisError):
+    """A write happened, but is not yet where it must be."""
+
+
+class Commands:
+    """Sends commands. All of them may happen twice without harm: what has no answer is sent again."""
+
+    def __init__(self, settings: StoreSettings, topology: Topology) -> None:
+        """Makes it.
+
+        Args:
+            settings: How long to try, and what a write waits for.
+            topology: Where commands go.
+        """
+        self._settings = settings
+        self._topology = topology
+        milliseconds = int(settings.durability_timeout_seconds * 1000)
+        self._replicas = settings.durability_replicas
+        self._wait: Command | None = {
+            "none": None,
+            "wait": ("WAIT", self._replicas, milliseconds),
+            "aof": ("WAITAOF", 1, self._replicas, milliseconds),
+        }[settings.durability]
+
+    async def run(self, key: str, command: Command, *, write: bool = False) -> Any:
+        """Runs one command.
+
+        Args:
+            key: One of its keys.
+            command: The command.
+            write: It changes something that must last.
+
+        Raises:
+            UnavailableError: The store does not answer, or the write is not durable, for longer than the settings allow.
+            InternalError: It refuses the command.
+        """
+        return (await self.run_all(key, [command], write=write))[0]
+
+    async def run_all(self, key: str, commands: Sequence[Command], *, write: bool = False) -> list[Any]:
+        """Runs commands of one slot in one round trip; arguments and errors as for `run`."""
+        ends, delay, redirections = 0.0, _FIRST_DELAY, 0
+        target: Node | None = None
+        again = False
+        while True:
+            node, asking, target = target or self._topology.node(key), target is not None, None
+            try:
+                return await self._attempt(node, key, commands, asking=asking, write=write, again=again)
+            except (NoScriptError, MovedError, AskError) as error:
+                redirections += 1
+                if redirections > _REDIRECTIONS:
+                    raise _refused(error) from error
+                target = await self._redirect(node, error, asking)
+            except _REFUSED as error:
+                raise _refused(error) from error
+            except (*_PASSING, _NotDurableError) as error:
+                # Only when it is the first time that something is in the way: most calls need no clock.
+                ends = ends or time.monotonic() + self._settings.retry_seconds
+                if time.monotonic() + delay > ends:
+                    raise _unavailable(error) from error
+                _log.warning("store_retry", error=type(error).__name__, node=node.name)
+                await asyncio.sleep(delay * random.uniform(0.5, 1))  # noqa: S311 - spreads retries
+                delay = min(2 * delay, _LONGEST_DELAY)
+                again = True
+                await self._topology.refresh()
+            except RedisError as error:
+                raise _refused(error) from error
+
+    async def run_each(self, calls: Sequence[tuple[str, Command]]) -> list[Any]:
+        """Runs commands of different slots, in one round trip to each node.
+
+        Args:
+            calls: Each command with one of its keys. They only read.
+
+        Raises:
+            UnavailableError: The store does not answer for longer than the settings allow.
+            InternalError: It refuses a command.
+        """
+        groups: dict[Node, list[int]] = defaultdict(list)
+        for place, (key, _) in enumerate(calls):
+            groups[self._topology.node(key)].append(place)
+        replies: list[Any] = [None] * len(calls)
+
+        async def run(node: Node, places: list[int]) -> None:
+            try:
+                answers = await node.send([calls[place][1] for place in places])
+            except (RedisError, OSError) as error:
+                answers = [error] * len(places)
+            for place, answer in zip(places, answers, strict=True):
+                failed = isinstance(answer, Exception)
+                replies[place] = await self.run(*calls[place]) if failed else answer
+
+        await asyncio.gather(*(run(node, places) for node, places in groups.items()))
+        return replies
+
+    async def _attempt(
+        self, node: Node, key: str, commands: Sequence[Command], *, asking: bool, write: bool, again: bool
+    ) -> list[Any]:
+        sent: list[Command] = []
+        for command in commands:
+            sent += [("ASKING",), command] if asking else [command]
+        wait = self._wait if write else None
+        if wait is not None:
+            if again:
+                # A server waits for what this connection wrote: when the write itself happened on another one, for this mark after it.
+                sent.append(("SET", _barrier(key), "", "PX", _BARRIER_MILLISECONDS))
+            sent.append(wait)
+        replies = await node.send(sent)
+        for reply in replies:
+            if isinstance(reply, ResponseError):
+                raise reply
+        if wait is not None:
+            self._check_durable(replies[-1])
+        return replies[1 : 2 * len(commands) : 2] if asking else replies[: len(commands)]
+
+    def _check_durable(self, reply: Any) -> None:
+        local, replicas = (1, reply) if isinstance(reply, int) else reply
+        if local < 1 or replicas < self._replicas:
+            message = f"{replicas} of {self._replicas} replicas have the write"
+            raise _NotDurableError(message)
+
+    async def _redirect(self, node: Node, error: ResponseError, asking: bool) -> Node | None:
+        """Does what a server asked for before the command is sent again; returns where to, if that is for once."""
+        match error:
+            case AskError():
+                return self._topology.at(error.host, error.port)
+            case MovedError():
+                if not self._settings.cluster:
+                    message = "the server is a node of a Redis Cluster: set `cluster` in the store's settings"
+                    raise InternalError(message, reason="AGENTS_STORE") from error
+                self._topology.moved(error.slot_id, error.host, error.port)
+                return None
+            case _:
+                await node.send([("SCRIPT", "LOAD", script.text) for script in scripts().values()])
+                return node if asking else None
+
+
+def _barrier(key: str) -> str:
+    """A key in the same slot."""
+    return f"{key.partition('}')[0]}}}:barrier"
+
+
+def _unavailable(error: Exception) -> UnavailableError:
+    if isinstance(error, _NotDurableError):
+        message = (
+            f"the agents' store did not confirm the write in time ({error}); repeat the call, it does nothing twice"
+        )
+        return UnavailableError(message, reason="STORE_NOT_DURABLE", retry_after=1.0)
+    message = "the agents' store (Redis) does not answer; try again"
+    return UnavailableError(message, reason="STORE_UNAVAILABLE", retry_after=1.0)
+
+
+def _refused(error: Exception) -> InternalError:
+    return InternalError(f"the agents' store refused a command: {error}", reason="AGENTS_STORE")
