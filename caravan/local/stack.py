@@ -44,7 +44,7 @@ class Stack:
         self._programs = Programs(wish, layout, offline=model.local)
         self.redis_url = wish.redis_url or ""
         self.store = None if wish.redis_url else self._store()
-        self.parts = parts(model)
+        self.parts = parts(model, wish.target, self.redis_url)
         self.providers = [self._provider(part) for part in self.parts]
         self.gateway = _member("gateway", f"registry and routing, {wish.listen}", self._gateway, wave=2)
 
@@ -200,10 +200,11 @@ def _show_what_is_there(stack: Stack, models: list[models_pb2.Model], console: C
     places["models"] = ", ".join(f"{escape(m.model_id)} ({kinds.get(m.model_type, 'llm')})" for m in served)
     places["logs"] = escape(str(stack.layout.logs))
     last = f'embed "hello world"{target}' if len(stack.providers) > 1 else f"routes{target}"
+    width = max(map(len, places))
     lines = [
         "",
         "[bold green]Caravan is up.[/]",
-        *[f"  {name:<10}  {place}" for name, place in places.items()],
+        *[f"  {name:<{width}}  {place}" for name, place in places.items()],
         "",
         "Try, in another terminal:",
         f"  [bold]{command} chat{target}[/]",

@@ -15,7 +15,7 @@ from pathlib import Path
 from tests.support.processes import ROOT
 
 UP_SECONDS = 300.0
-MEMBER = re.compile(r"^\s+(gateway|vllm|embeddings)\s+(\S+:\d+)")
+MEMBER = re.compile(r"^  ([a-z-]+) +(\d\S+:\d+)")
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Stack:
     target: str
     """Address of the gateway."""
     addresses: dict[str, str]
-    """Address of each member by its name: `gateway`, `vllm`, `embeddings`."""
+    """Address of each member by its name: `gateway`, `vllm`, ..."""
     said: str
     """What `caravan up` printed until it was up."""
     data: Path

@@ -12,7 +12,7 @@ def test_settings_reach_the_processes_as_files(tmp_path, monkeypatch):
     with claim(tmp_path) as layout:
         programs = Programs(Wish(workers=2), layout, offline=True)
         gateway = programs.gateway("unix:///s", {"vllm": "127.0.0.1:7"})
-        vllm = programs.provider(parts(Model("/m", local=True))[0], "")
+        vllm = programs.provider(parts(Model("/m", local=True), "127.0.0.1:8321", "unix:///s")[0], "")
     settings = tomllib.loads((tmp_path / "config" / "gateway.toml").read_text())
     assert settings["providers"] == [{"provider_id": "vllm", "addresses": ["127.0.0.1:7"]}]
     assert (settings["workers"], settings["redis_url"]) == (2, "unix:///s")
