@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from caravan.agents.v1 import config_pb2, turns_pb2
@@ -42,8 +42,7 @@ async def infer(run: TurnRun, step: turns_pb2.Step) -> None:
     async with run.elsewhere():
         answer = await run.desk.inferring.answer(request_of(run), output_shields, progress, restart)
     run.used(answer.metrics)
-    for call in answer.message.tool_calls:
-        call.call_id = call.call_id or run.desk.new_id()
+    _name_apart(answer.message.tool_calls, run.desk.new_id)
     if stops(answer.verdict):
         # What a shield has stopped stays nowhere.
         answer.message.ClearField("content")
@@ -61,6 +60,15 @@ async def infer(run: TurnRun, step: turns_pb2.Step) -> None:
         refused = types_pb2.CompletionMessage(stop_reason=types_pb2.STOP_REASON_END_OF_TURN)
         refused.content.items.add().text = verdict.violation.user_message
         run.end(refused)
+
+
+def _name_apart(calls: Iterable[types_pb2.ToolCall], new_id: Callable[[], str]) -> None:
+    """Gives every call of an answer an identifier of its own."""
+    seen: set[str] = set()
+    for call in calls:
+        if not call.call_id or call.call_id in seen:
+            call.call_id = new_id()
+        seen.add(call.call_id)
 
 
 def request_of(run: TurnRun) -> inference_pb2.StreamChatCompletionRequest:

@@ -116,17 +116,19 @@ def _said(turn: turns_pb2.Turn, step: turns_pb2.Step, *, still_open: bool) -> ty
 
 
 def _responses_after(turn: turns_pb2.Turn, inference: turns_pb2.Step) -> Sequence[types_pb2.ToolResponseMessage]:
-    """The tool responses to an inference's calls."""
-    calls = {call.call_id for call in inference.inference.model_response.tool_calls}
-    if not calls:
-        return ()
-    return [
-        response
-        for step in turn.steps
-        if step.HasField("tool_execution")
-        for response in step.tool_execution.tool_responses
-        if response.call_id in calls
-    ]
+    """The tool responses to an inference's calls: those of the steps up to the next inference. Not every model's calls have names of
+    their own.
+    """
+    found: list[types_pb2.ToolResponseMessage] = []
+    begun = False
+    for step in turn.steps:
+        if step.step_id == inference.step_id:
+            begun = True
+        elif begun and step.HasField("inference"):
+            break
+        elif begun and step.HasField("tool_execution"):
+            found += step.tool_execution.tool_responses
+    return found
 
 
 def _give_context(messages: list[types_pb2.Message], turn: turns_pb2.Turn) -> None:

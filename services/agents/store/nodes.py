@@ -23,13 +23,15 @@ _REFRESH_SECONDS = 0.1
 class Node:
     """One server. Commands that are sent together travel together: one round trip."""
 
-    def __init__(self, arguments: dict[str, Any], connections: int) -> None:
+    def __init__(self, arguments: dict[str, Any], connections: int, seconds: float) -> None:
         """Makes a node; connects with the first command.
 
         Args:
             arguments: Of its connections.
             connections: Most connections for commands.
+            seconds: Longest time that commands may take.
         """
+        self._seconds = seconds
         self._arguments = {key: value for key, value in arguments.items() if key != "connection_class"}
         self._class: type[AbstractConnection] = arguments.get("connection_class", Connection)
         self._room = asyncio.Semaphore(connections)
@@ -51,14 +53,17 @@ class Node:
 
         Raises:
             RedisError: The server does not answer.
-            OSError: It cannot be reached.
+            OSError: It cannot be reached, or not in time.
         """
         async with self._room:
             connection = self._idle.pop() if self._idle else self.connection()
             try:
-                await connection.connect()  # type: ignore[no-untyped-call]
-                await connection.send_packed_command(connection.pack_commands(commands), check_health=False)
-                replies = [await _reply(connection) for _ in commands]
+                # Not the connection's own time-out: redis-py's makes a task of every write, and on Python 3.11 that may swallow a
+                # cancellation.
+                async with asyncio.timeout(self._seconds):
+                    await connection.connect()  # type: ignore[no-untyped-call]
+                    await connection.send_packed_command(connection.pack_commands(commands), check_health=False)
+                    replies = [await _reply(connection) for _ in commands]
             except BaseException:
                 # Replies may still be on their way: nobody else can use it. The others are probably broken as well.
                 await self._drop([connection, *self._idle])
@@ -91,14 +96,15 @@ class Topology:
         self._settings = settings
         waits = settings.durability_timeout_seconds if settings.durability != "none" else 0
         self._arguments: dict[str, Any] = {
-            "socket_timeout": settings.timeout_seconds + waits,
             "socket_connect_timeout": settings.timeout_seconds,
             "socket_keepalive": True,
             "retry": Retry(NoBackoff(), 0),
             "protocol": 2,
             **parse_url(settings.redis_url.get_secret_value()),
+            "socket_timeout": None,
         }
-        seed = Node(self._arguments, settings.connections)
+        self._seconds = settings.timeout_seconds + waits
+        seed = Node(self._arguments, settings.connections, self._seconds)
         self._seeds = (seed,)
         self._nodes: dict[tuple[str, int], Node] = {seed.address: seed}
         self._slots: list[Node] = [seed] * REDIS_CLUSTER_HASH_SLOTS
@@ -120,7 +126,7 @@ class Topology:
         node = self._nodes.get(address)
         if node is None:
             arguments = {**self._arguments, "host": address[0], "port": address[1]}
-            node = self._nodes[address] = Node(arguments, self._settings.connections)
+            node = self._nodes[address] = Node(arguments, self._settings.connections, self._seconds)
         return node
 
     def moved(self, slot: int, host: str, port: int) -> None:

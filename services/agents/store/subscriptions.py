@@ -8,7 +8,6 @@ from typing import TypeAlias
 import structlog
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import RedisError
-from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from services.agents.store.nodes import Node, Topology
 
@@ -146,14 +145,14 @@ async def _messages(connection: AbstractConnection) -> AsyncIterator[list[bytes 
     """Yields what comes; a connection that says nothing is asked whether it lives."""
     asked = False
     while True:
-        try:
-            message = await connection.read_response(timeout=_SILENCE_SECONDS, disconnect_on_error=False)
-        except RedisTimeoutError:
+        message = await connection.read_response(timeout=_SILENCE_SECONDS, disconnect_on_error=False)
+        if message is None:
             if asked:
-                raise
+                text = "the server does not answer a ping"
+                raise TimeoutError(text)
             asked = True
             await connection.send_packed_command(connection.pack_command("PING"), check_health=False)
             continue
         asked = False
-        if isinstance(message, list) and message[0] != b"pong":
+        if message[0] != b"pong":
             yield message
