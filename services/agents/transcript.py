@@ -116,9 +116,7 @@ def _said(turn: turns_pb2.Turn, step: turns_pb2.Step, *, still_open: bool) -> ty
 
 
 def _responses_after(turn: turns_pb2.Turn, inference: turns_pb2.Step) -> Sequence[types_pb2.ToolResponseMessage]:
-    """The tool responses to an inference's calls: those of the steps up to the next inference. Not every model's calls have names of
-    their own.
-    """
+    """The tool responses to an inference's calls: those up to the next inference, since not every model names its calls apart."""
     found: list[types_pb2.ToolResponseMessage] = []
     begun = False
     for step in turn.steps:

@@ -105,8 +105,8 @@ class _Listener:
             await self._task
 
     async def _say(self, *command: str) -> None:
-        if self._live is not None:
-            # The reader sees the same failure and begins again, with all channels.
+        # A connection that is broken would be opened again by this; the reader, who sees the same, begins again with all channels.
+        if self._live is not None and self._live.is_connected:
             with suppress(RedisError, OSError):
                 await self._live.send_packed_command(self._live.pack_command(*command), check_health=False)
 

@@ -44,14 +44,18 @@ class Model(inference_pb2_grpc.InferenceServiceServicer):
         self.asked: list[inference_pb2.StreamChatCompletionRequest] = []
         self.running = 0
         self.out_of_tokens = False
+        self.answers_to: Callable[[inference_pb2.StreamChatCompletionRequest], Say] = self._next
 
     def says(self, *answers: Say) -> None:
         """Adds answers; the last one is given again and again."""
         self.answers.extend(answers)
 
+    def _next(self, request: inference_pb2.StreamChatCompletionRequest) -> Say:
+        return self.answers.popleft() if len(self.answers) > 1 else self.answers[0]
+
     async def StreamChatCompletion(self, request: Any, context: Any) -> AsyncIterator[Any]:
         self.asked.append(request)
-        answer = self.answers.popleft() if len(self.answers) > 1 else self.answers[0]
+        answer = self.answers_to(request)
         self.running += 1
         try:
             start = inference_pb2.StreamChatCompletionResponse.Start(delta={"text": ""})

@@ -19,6 +19,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
+from secrets import randbelow
 from typing import IO
 
 from services.agents.tools.code_interpreter.archives import pack, unpack
@@ -31,6 +32,8 @@ _LIBRARIES = ("/usr/lib", "/usr/lib32", "/usr/lib64", "/usr/libx32", "/lib", "/l
 # Address space is not memory: libraries reserve much that they never touch.
 _ADDRESS_SPACE_FACTOR = 4
 _ARCHIVE_OVERHEAD = MEBIBYTE
+# Started by root, each execution runs as a user of its own that nobody else has: the kernel counts processes by user.
+_FIRST_USER, _USERS = 1 << 30, 1 << 29
 
 
 class BubblewrapSandbox(Sandbox):
@@ -72,7 +75,13 @@ class BubblewrapSandbox(Sandbox):
 
     def _command(self, limits: SandboxLimits) -> list[str]:
         address_space = _ADDRESS_SPACE_FACTOR * limits.memory_bytes
-        numbers = (limits.cpu_seconds, limits.processes, limits.disk_bytes, address_space)
+        numbers = (
+            limits.cpu_seconds,
+            limits.processes,
+            limits.disk_bytes,
+            address_space,
+            _FIRST_USER + randbelow(_USERS),
+        )
         visible = self._visible()
         return [
             str(self._program),
@@ -127,7 +136,7 @@ _NAMESPACES = (
     "--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try", "--hostname", "sandbox",
     "--die-with-parent", "--new-session", "--clearenv", "--cap-drop", "ALL",
 )  # fmt: skip
-# Enough to become nobody before the code starts, and to read back what nobody has written.
+# Enough to become another user before the code starts, and to read back what that one has written.
 _AS_ROOT = tuple(
     part for name in ("CAP_SETUID", "CAP_SETGID", "CAP_CHOWN", "CAP_DAC_READ_SEARCH") for part in ("--cap-add", name)
 )

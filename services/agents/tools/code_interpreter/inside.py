@@ -16,7 +16,6 @@ from pathlib import Path
 
 WORK = Path("/work")
 OWN = Path("/tmp/caravan")  # noqa: S108 - of the sandbox
-NOBODY = 65_534
 # A matplotlib backend that saves each figure to a file when it is shown.
 FIGURES = """\
 import itertools
@@ -32,7 +31,7 @@ def show(*_, **__):
 
 def main() -> None:
     """Unpacks, runs, packs."""
-    cpu, processes, file_bytes, address_space, descriptor = (int(text) for text in sys.argv[1:6])
+    cpu, processes, file_bytes, address_space, user, descriptor = (int(text) for text in sys.argv[1:7])
     limits = (
         (resource.RLIMIT_CPU, cpu),
         (resource.RLIMIT_NPROC, processes),
@@ -48,11 +47,11 @@ def main() -> None:
         if os.getuid() == 0:
             # Started by root: the limits on processes do not hold for root, and the code must not be it anyway.
             os.setgroups([])
-            os.setgid(NOBODY)
-            os.setuid(NOBODY)
+            os.setgid(user)
+            os.setuid(user)
 
     OWN.mkdir(parents=True)
-    unpack()
+    unpack(user)
     before = snapshot()
     command = [sys.executable, "-u", "-B", str(OWN / "main.py")]
     running = subprocess.Popen(command, cwd=WORK, stdin=subprocess.DEVNULL, preexec_fn=limit)  # noqa: PLW1509, S603
@@ -64,8 +63,8 @@ def main() -> None:
                 add(result, f"files/{path}", (WORK / path).read_bytes())
 
 
-def unpack() -> None:
-    """Puts code and files where they belong."""
+def unpack(user: int) -> None:
+    """Puts code and files where they belong, and gives them to the user that the code runs as."""
     with tarfile.open(fileobj=io.BytesIO(sys.stdin.buffer.read())) as archive:
         for member in archive.getmembers():
             content = archive.extractfile(member)
@@ -76,7 +75,7 @@ def unpack() -> None:
     (OWN / "caravan_figures.py").write_text(FIGURES)
     if os.getuid() == 0:
         for path in (WORK, *WORK.rglob("*")):
-            os.chown(path, NOBODY, NOBODY)
+            os.chown(path, user, user)
 
 
 def snapshot() -> dict[str, tuple[int, int]]:
