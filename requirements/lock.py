@@ -16,7 +16,19 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parent.parent
-EXTRAS = ("vllm", "sentence-transformers", "redis-server", "bench", "dev")
+EXTRAS = (
+    "vllm",
+    "sentence-transformers",
+    "safety",
+    "prompt-guard",
+    "memory",
+    "embedded-memory",
+    "postgres",
+    "agents",
+    "redis-server",
+    "bench",
+    "dev",
+)
 # torchvision, torchaudio and torchcodec on the package index are CUDA builds, which break `import vllm` beside torch's CPU build; triton
 # serves GPUs only. Nothing we do on a CPU needs them.
 EXCLUDED = {"torchvision", "torchaudio", "torchcodec", "triton"}

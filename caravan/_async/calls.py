@@ -54,6 +54,23 @@ class AsyncCalls:
         """
         return self.transport.stream(request, response_type, self.options.changed(timeout=timeout))
 
+    def exchange(
+        self,
+        first: Message,
+        rest: Iterable[Message],
+        response_type: type[R],
+        timeout: float | None = None,
+    ) -> AsyncGenerator[R, None]:
+        """Makes a call in which both sides stream.
+
+        Args:
+            first: The first request.
+            rest: The requests that follow.
+            response_type: Class of each response.
+            timeout: Seconds until it fails. None: the client's.
+        """
+        return self.transport.exchange(first, rest, response_type, self.options.changed(timeout=timeout))
+
     async def entries(self, fetch: Callable[[str], Message], page_type: type[Page[T_co]]) -> AsyncGenerator[T_co, None]:
         """Yields the entries of a list, page by page.
 

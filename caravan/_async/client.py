@@ -9,8 +9,10 @@ import grpc
 from google.protobuf.message import Message
 
 from caravan import replies
+from caravan._async.agents import AsyncAgents
 from caravan._async.calls import AsyncCalls
 from caravan._async.inference import AsyncInference
+from caravan._async.memory import AsyncMemory
 from caravan._async.registry import (
     AsyncMemoryBanks,
     AsyncModels,
@@ -19,6 +21,7 @@ from caravan._async.registry import (
     AsyncShields,
     AsyncToolGroups,
 )
+from caravan._async.safety import AsyncSafety
 from caravan._async.streams import AsyncStream
 from caravan._async.transport import AsyncTransport
 from caravan.config import DEFAULT_TIMEOUT, TLS, CallOptions, RetryPolicy, connection
@@ -247,6 +250,21 @@ class AsyncClient:
     def inference(self) -> AsyncInference:
         """Text generation and embeddings, with the contract's own responses."""
         return AsyncInference(self._calls)
+
+    @cached_property
+    def agents(self) -> AsyncAgents:
+        """Agents, their sessions and turns."""
+        return AsyncAgents(self._calls)
+
+    @cached_property
+    def memory(self) -> AsyncMemory:
+        """Documents, chunks and values in memory banks, and searching them."""
+        return AsyncMemory(self._calls)
+
+    @cached_property
+    def safety(self) -> AsyncSafety:
+        """Judging content by shields."""
+        return AsyncSafety(self._calls)
 
     @cached_property
     def models(self) -> AsyncModels:

@@ -2,8 +2,9 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterable
 from dataclasses import dataclass
+from itertools import chain
 from typing import TypeVar, cast
 
 import grpc
@@ -13,6 +14,7 @@ from caravan.attempts import Attempts
 from caravan.config import CallOptions, Connection
 from caravan.endpoints import Endpoints, Key, key_of, resolve_request
 from caravan.errors import FailedCall, RpcError, from_call
+from caravan.exchanges import AsyncExchange
 from caravan.methods import Method, method_of
 from caravan.registry.v1 import routes_pb2
 
@@ -109,6 +111,37 @@ class AsyncTransport:
             finally:
                 call.cancel()
             await asyncio.sleep(pause)
+
+    async def exchange(
+        self, first: Message, rest: Iterable[Message], response_type: type[R], options: CallOptions
+    ) -> AsyncGenerator[R, None]:
+        """Makes a call in which both sides stream. It is not made again. Closing the generator cancels the call.
+
+        Args:
+            first: The first request; its class says which RPC this is.
+            rest: The requests that follow.
+            response_type: Class of each response.
+            options: What applies to the call.
+
+        Raises:
+            RpcError: The call failed.
+        """
+        method, attempts = method_of(first), Attempts(options)
+        leg = await self._leg(method, first, attempts)
+        begin = leg.channel.stream_stream(
+            method.path,
+            request_serializer=type(first).SerializeToString,
+            response_deserializer=response_type.FromString,
+        )
+        call = AsyncExchange(begin, chain([first], rest), attempts.remaining(), attempts.metadata())
+        try:
+            with self.endpoints.running(leg.address):
+                async for message in call:
+                    yield message
+        except grpc.aio.AioRpcError as error:
+            raise self._translate(leg, attempts, error) from error
+        finally:
+            call.cancel()
 
     async def close(self) -> None:
         """Closes the channels; calls that run are cancelled."""

@@ -10,8 +10,10 @@ import grpc
 from google.protobuf.message import Message
 
 from caravan import replies
+from caravan._sync.agents import Agents
 from caravan._sync.calls import Calls
 from caravan._sync.inference import Inference
+from caravan._sync.memory import Memory
 from caravan._sync.registry import (
     MemoryBanks,
     Models,
@@ -20,6 +22,7 @@ from caravan._sync.registry import (
     Shields,
     ToolGroups,
 )
+from caravan._sync.safety import Safety
 from caravan._sync.streams import Stream
 from caravan._sync.transport import Transport
 from caravan.config import DEFAULT_TIMEOUT, TLS, CallOptions, RetryPolicy, connection
@@ -246,6 +249,21 @@ class Client:
     def inference(self) -> Inference:
         """Text generation and embeddings, with the contract's own responses."""
         return Inference(self._calls)
+
+    @cached_property
+    def agents(self) -> Agents:
+        """Agents, their sessions and turns."""
+        return Agents(self._calls)
+
+    @cached_property
+    def memory(self) -> Memory:
+        """Documents, chunks and values in memory banks, and searching them."""
+        return Memory(self._calls)
+
+    @cached_property
+    def safety(self) -> Safety:
+        """Judging content by shields."""
+        return Safety(self._calls)
 
     @cached_property
     def models(self) -> Models:

@@ -3,8 +3,9 @@
 
 import threading
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from dataclasses import dataclass
+from itertools import chain
 from typing import TypeVar, cast
 
 import grpc
@@ -14,6 +15,7 @@ from caravan.attempts import Attempts
 from caravan.config import CallOptions, Connection
 from caravan.endpoints import Endpoints, Key, key_of, resolve_request
 from caravan.errors import FailedCall, RpcError, from_call
+from caravan.exchanges import Exchange
 from caravan.methods import Method, method_of
 from caravan.registry.v1 import routes_pb2
 
@@ -110,6 +112,36 @@ class Transport:
             finally:
                 call.cancel()
             time.sleep(pause)
+
+    def exchange(
+        self, first: Message, rest: Iterable[Message], response_type: type[R], options: CallOptions
+    ) -> Generator[R, None, None]:
+        """Makes a call in which both sides stream. It is not made again. Closing the generator cancels the call.
+
+        Args:
+            first: The first request; its class says which RPC this is.
+            rest: The requests that follow.
+            response_type: Class of each response.
+            options: What applies to the call.
+
+        Raises:
+            RpcError: The call failed.
+        """
+        method, attempts = method_of(first), Attempts(options)
+        leg = self._leg(method, first, attempts)
+        begin = leg.channel.stream_stream(
+            method.path,
+            request_serializer=type(first).SerializeToString,
+            response_deserializer=response_type.FromString,
+        )
+        call = Exchange(begin, chain([first], rest), attempts.remaining(), attempts.metadata())
+        try:
+            with self.endpoints.running(leg.address):
+                yield from call
+        except grpc.RpcError as error:
+            raise self._translate(leg, attempts, error) from error
+        finally:
+            call.cancel()
 
     def close(self) -> None:
         """Closes the channels; calls that run are cancelled."""

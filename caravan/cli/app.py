@@ -2,7 +2,7 @@
 
 import typer
 
-from caravan.cli import chat, complete, embed, health, models, providers, routes, up, version
+from caravan.cli import agent, chat, complete, embed, health, memory, models, providers, routes, shield, up, version
 
 app = typer.Typer(
     name="caravan",
@@ -16,6 +16,9 @@ app.command("chat")(chat.chat)
 app.command("complete")(complete.complete)
 app.command("embed")(embed.embed)
 app.add_typer(models.app, name="models")
+app.add_typer(agent.app, name="agent")
+app.add_typer(memory.app, name="memory")
+app.add_typer(shield.app, name="shield")
 app.command("providers")(providers.providers)
 app.command("routes")(routes.routes)
 app.command("health")(health.health)

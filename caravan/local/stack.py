@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import secrets
 import shutil
 import signal
 import sys
@@ -16,7 +17,7 @@ from caravan.local import checks, first_calls, plan, store
 from caravan.local.child import Program
 from caravan.local.display import Display, display_on
 from caravan.local.layout import Layout, claim
-from caravan.local.parts import VLLM, Part, parts
+from caravan.local.parts import VLLM, Part, Surroundings, parts
 from caravan.local.problems import StackError
 from caravan.local.programs import Programs
 from caravan.local.supervisor import Member, Phase, Supervisor, guarded
@@ -44,7 +45,7 @@ class Stack:
         self._programs = Programs(wish, layout, offline=model.local)
         self.redis_url = wish.redis_url or ""
         self.store = None if wish.redis_url else self._store()
-        self.parts = parts(model, wish.target, self.redis_url)
+        self.parts = parts(model, Surroundings(wish.target, self.redis_url, layout.root, secrets.token_urlsafe(24)))
         self.providers = [self._provider(part) for part in self.parts]
         self.gateway = _member("gateway", f"registry and routing, {wish.listen}", self._gateway, wave=2)
 
@@ -160,7 +161,8 @@ async def _serve(stack: Stack, supervisor: Supervisor, display: Display, up: asy
             await stack.bring_up(supervisor)
             models = await stack.models(client)
         if demo:
-            await first_calls.show(client, stack.demo_model(models), display.console)
+            running = [part.name for part in stack.parts]
+            await first_calls.show(client, stack.demo_model(models), running, display.console)
         _show_what_is_there(stack, models, display.console)
         up.set()
     await asyncio.Event().wait()
@@ -199,7 +201,6 @@ def _show_what_is_there(stack: Stack, models: list[models_pb2.Model], console: C
     }
     places["models"] = ", ".join(f"{escape(m.model_id)} ({kinds.get(m.model_type, 'llm')})" for m in served)
     places["logs"] = escape(str(stack.layout.logs))
-    last = f'embed "hello world"{target}' if len(stack.providers) > 1 else f"routes{target}"
     width = max(map(len, places))
     lines = [
         "",
@@ -209,7 +210,7 @@ def _show_what_is_there(stack: Stack, models: list[models_pb2.Model], console: C
         "Try, in another terminal:",
         f"  [bold]{command} chat{target}[/]",
         f"  [bold]{command} models list{target}[/]",
-        f"  [bold]{command} {last}[/]",
+        f"  [bold]{command} agent --help[/]",
         "",
         "Ctrl-C stops everything.",
     ]

@@ -41,6 +41,11 @@ class ModelTable:
     def __init__(self, own: Iterable[ServedModel] = ()) -> None:
         self._own = {model.model_id: model for model in own}
         self._loaded: dict[str, ServedModel] = {}
+        self.generation = 0
+        """Grows with each change."""
+
+    def __contains__(self, model_id: str) -> bool:
+        return model_id in self._loaded or model_id in self._own
 
     @property
     def own(self) -> list[ServedModel]:
@@ -50,14 +55,26 @@ class ModelTable:
     def replace_own(self, models: Iterable[ServedModel]) -> None:
         """Takes over what the provider serves by itself now."""
         self._own = {model.model_id: model for model in models}
+        self.generation += 1
 
     def add(self, model: ServedModel) -> None:
         """Adds a registered model, or replaces it."""
         self._loaded[model.model_id] = model
+        self.generation += 1
 
     def remove(self, model_id: str) -> ServedModel | None:
         """Drops a registered model and returns it."""
+        self.generation += 1
         return self._loaded.pop(model_id, None)
+
+    def names(self, model_id: str) -> set[str]:
+        """Returns every name of the model that has a name, also those that only the engine knows."""
+        named = self._loaded.get(model_id) or self._own.get(model_id)
+        if named is None:
+            return {model_id}
+        models = [*self._own.values(), *self._loaded.values()]
+        same = {model.model_id for model in models if model.provider_model_id == named.provider_model_id}
+        return {*same, named.provider_model_id}
 
     def by_provider_model_id(self, provider_model_id: str) -> ServedModel | None:
         """Finds a model by the engine's name for it."""

@@ -1,0 +1,1 @@
+"""Kinds of shields, one package each."""

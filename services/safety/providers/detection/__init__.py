@@ -1,0 +1,1 @@
+"""What shields share that detect things of known forms."""

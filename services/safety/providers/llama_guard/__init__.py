@@ -1,0 +1,1 @@
+"""`inline::llama-guard`: generative guard models that the inference service serves."""

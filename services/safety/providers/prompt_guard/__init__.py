@@ -1,0 +1,1 @@
+"""`inline::prompt-guard`: classifiers of jailbreaks and injected instructions, in this process."""

@@ -1,0 +1,1 @@
+"""`remote::http`: a third party's moderation endpoint."""

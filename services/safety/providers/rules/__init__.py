@@ -1,0 +1,1 @@
+"""`inline::rules`: patterns, topics, lengths and languages that an operator sets."""

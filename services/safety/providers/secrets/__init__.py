@@ -1,0 +1,1 @@
+"""`inline::secrets`: keys, tokens and passwords in texts."""
