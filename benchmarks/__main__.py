@@ -1,8 +1,8 @@
-"""All benchmarks. `python -m benchmarks.gateway --help` and `python -m benchmarks.inference --help` show what each can do alone."""
+"""All benchmarks. `python -m benchmarks.gateway --help`, and the same for `inference` and `safety`, show what each can do alone."""
 
 import argparse
 
-from benchmarks import gateway, inference
+from benchmarks import gateway, inference, safety
 
 
 def main() -> None:
@@ -11,7 +11,9 @@ def main() -> None:
     parser.add_argument(
         "--quick", action="store_true", help="little of everything, to see that it runs; writes nothing"
     )
-    parser.add_argument("--write", action="store_true", help="write the tables into docs/performance.md")
+    parser.add_argument(
+        "--write", action="store_true", help="write the tables into docs/performance.md and docs/safety.md"
+    )
     parser.add_argument("--rounds", type=int, help="times that everything is measured (default: 3)")
     chosen = parser.parse_args()
     arguments = [f"--{name}" for name in ("quick", "write") if getattr(chosen, name)]
@@ -19,6 +21,7 @@ def main() -> None:
         arguments += ["--rounds", str(chosen.rounds)]
     gateway.main(arguments)
     inference.main(arguments)
+    safety.main(arguments)
 
 
 if __name__ == "__main__":

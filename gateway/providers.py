@@ -52,13 +52,18 @@ class Providers:
             raise error_from_rpc(error) from error
         return response.resource
 
-    async def unload(self, address: str, key: Key) -> None:
+    async def unload(self, address: str, key: Key, discarded: providers_pb2.Resource | None = None) -> None:
         """Asks a replica to drop a resource.
+
+        Args:
+            address: The replica.
+            key: The resource.
+            discarded: What was registered, when its user has unregistered it: what is kept for it is deleted too.
 
         Raises:
             CaravanError: It does not answer.
         """
-        request = providers_pb2.UnloadResourceRequest(kind=key[0], resource_id=key[1])
+        request = providers_pb2.UnloadResourceRequest(kind=key[0], resource_id=key[1], discarded=discarded)
         try:
             await self._stub(address).UnloadResource(request, timeout=_UNLOAD_SECONDS)
         except grpc.aio.AioRpcError as error:

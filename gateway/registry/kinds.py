@@ -51,6 +51,9 @@ class Kind:
     protos: Any
     """The module with the requests and responses."""
 
+    keeps_data: bool = False
+    """Whether providers keep data for it, which are deleted when it is unregistered."""
+
     @property
     def singular(self) -> str:
         """The kind in the names of messages, for instance `Model`."""
@@ -122,6 +125,7 @@ KINDS: tuple[Kind, ...] = (
         "provider_memory_bank_id",
         memory_banks_pb2.MemoryBank,
         memory_banks_pb2,
+        keeps_data=True,
     ),
     Kind(
         options_pb2.RESOURCE_KIND_TOOL_GROUP,

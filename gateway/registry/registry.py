@@ -50,6 +50,9 @@ class Store(Protocol):
     async def remove(self, key: Key, revision: int | None, request_id: str) -> Removal:
         """Takes a registration out."""
 
+    async def has_removed(self, request_id: str) -> bool:
+        """Tells whether a removal was answered before under a request id."""
+
 
 class Providers(Protocol):
     """What the registry needs of the providers."""
@@ -57,8 +60,8 @@ class Providers(Protocol):
     async def load(self, address: str, resource: providers_pb2.Resource) -> providers_pb2.Resource:
         """Asks a replica to load a resource."""
 
-    async def unload(self, address: str, key: Key) -> None:
-        """Asks a replica to drop a resource."""
+    async def unload(self, address: str, key: Key, discarded: providers_pb2.Resource | None = None) -> None:
+        """Asks a replica to drop a resource and, with `discarded`, what is kept for it."""
 
 
 class Views(Protocol):
@@ -183,11 +186,14 @@ class Registry:
             NotFoundError: It is not registered.
             FailedPreconditionError: A provider serves it by itself.
             AbortedError: It has another revision than the request says.
-            UnavailableError: The store does not answer.
+            UnavailableError: The store does not answer, or no replica does that could delete what is kept for the resource.
         """
         identifier = kind.id_of(request)
         key = (kind.value, identifier)
         revision = request.revision if request.HasField("revision") else None
+        repeated = bool(request.request_id) and await self._store.has_removed(request.request_id)
+        if kind.keeps_data and not repeated:
+            await self._discard(kind, key, revision)
         removal = await self._store.remove(key, revision, request.request_id)
         match removal.outcome:
             case "repeated":
@@ -341,15 +347,49 @@ class Registry:
         )
         return FailedPreconditionError(message, reason="SERVED_BY_PROVIDER")
 
+    async def _discard(self, kind: Kind, key: Key, revision: int | None) -> None:
+        """Has what is kept for a resource deleted, before the registration goes: as long as it stands, the caller can try again.
+
+        Raises:
+            UnavailableError: No replica could be told.
+            CaravanError: The provider's refusal.
+        """
+        entry = self._views.view.entries.get(key)
+        if entry is None and await self._views.look():
+            entry = self._views.view.entries.get(key)
+        if entry is None or not entry.entry.revision or revision not in (None, entry.entry.revision):
+            # The store has the last word on what is wrong.
+            return
+        addresses = self._live(entry.provider_id)
+        if not addresses:
+            message = (
+                f"no replica of provider {entry.provider_id} answers now, and what it keeps for {kind_name(kind.value)} {key[1]!r} "
+                "must be deleted first; try again"
+            )
+            raise UnavailableError(message, reason="NO_REPLICA", metadata={"provider_id": entry.provider_id})
+        resource = kind.resource(entry)
+        answers = await asyncio.gather(
+            *(self._providers.unload(address, key, resource) for address in addresses), return_exceptions=True
+        )
+        if all(isinstance(answer, BaseException) for answer in answers):
+            raise _refusal(answers)
+
     async def _drop(self, kind: Kind, key: Key, removal: Removal) -> None:
         _log.info("unregistered", kind=kind.member, id=key[1])
         if removal.resource is None:
             return
         removed = kind.entry_of(removal.resource)
-        for address in self._live(removed.provider_id):
-            task = asyncio.create_task(self._unload(address, key))
+        # Once more: the control loop may have had it loaded again as long as the registration stood.
+        discarded = removal.resource if kind.keeps_data else None
+        tasks = [
+            asyncio.create_task(self._unload(address, key, discarded)) for address in self._live(removed.provider_id)
+        ]
+        for task in tasks:
             self._dropping.add(task)
             task.add_done_callback(self._dropping.discard)
+        if discarded is not None and tasks:
+            # A bank that is registered next must not be what a late message deletes.
+            await asyncio.wait(tasks)
 
         def gone(view: View) -> bool:
             entry = view.entries.get(key)
@@ -357,9 +397,9 @@ class Registry:
 
         await self._views.wait_for(gone, _VISIBLE_SECONDS)
 
-    async def _unload(self, address: str, key: Key) -> None:
+    async def _unload(self, address: str, key: Key, discarded: providers_pb2.Resource | None) -> None:
         try:
-            await self._providers.unload(address, key)
+            await self._providers.unload(address, key, discarded)
         except CaravanError as error:
             # The control loop sees that the replica still has it.
             _log.warning("unload_refused", address=address, resource=key[1], why=error.message)

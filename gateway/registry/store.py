@@ -233,6 +233,15 @@ class RegistryStore:
             case _:
                 return Removal("absent")
 
+    async def has_removed(self, request_id: str) -> bool:
+        """Tells whether a removal, of whatever resource, was answered before under a request id.
+
+        Raises:
+            UnavailableError: Redis does not answer.
+        """
+        with _translated():
+            return bool(await self._client.exists(_request("unregister", request_id)))
+
     async def marks(self) -> Marks:
         """Returns by what to see that nothing has changed.
 

@@ -21,6 +21,7 @@ from caravan.providers.v1 import providers_pb2, providers_pb2_grpc
 from caravan.registry.v1 import models_pb2
 
 INFERENCE = "caravan.inference.v1.InferenceService"
+_KINDS = {"model": options_pb2.RESOURCE_KIND_MODEL, "memory_bank": options_pb2.RESOURCE_KIND_MEMORY_BANK}
 
 
 class Replica(
@@ -39,7 +40,9 @@ class Replica(
         self.loadable: tuple[int, ...] = (options_pb2.RESOURCE_KIND_MODEL,)
         self.loaded: dict[str, providers_pb2.Resource] = {}
         self.options: list[tuple[str, int]] = []
+        self.discarded: list[providers_pb2.Resource] = []
         self.refuse_load: grpc.StatusCode | None = None
+        self.refuse_unload: grpc.StatusCode | None = None
         self.load_seconds = 0.0
         self.loads = 0
         self.calls: list[str] = []
@@ -192,11 +195,15 @@ class Replica(
                 models_pb2.Model(model_id=model, provider_model_id=model, model_type=1)
             )  # type: ignore[arg-type]
         for name, resource in self.loaded.items():
-            loaded = response.loaded.add(resource_id=name, revision=resource.model.entry.revision)
-            loaded.kind = options_pb2.RESOURCE_KIND_MODEL
+            member = resource.WhichOneof("resource")
+            revision = getattr(resource, member).entry.revision
+            response.loaded.add(kind=_KINDS[member], resource_id=name, revision=revision)
         return response
 
     async def LoadResource(self, request: Any, context: Any) -> Any:
+        if request.resource.HasField("memory_bank"):
+            self.loaded[request.resource.memory_bank.memory_bank_id] = request.resource
+            return providers_pb2.LoadResourceResponse(resource=request.resource)
         loaded = self.loaded.get(request.resource.model.model_id)
         if loaded is not None and loaded.model.entry.revision == request.resource.model.entry.revision:
             return providers_pb2.LoadResourceResponse(resource=loaded)
@@ -214,7 +221,11 @@ class Replica(
         return providers_pb2.LoadResourceResponse(resource=resource)
 
     async def UnloadResource(self, request: Any, context: Any) -> Any:
+        if self.refuse_unload is not None:
+            await context.abort(self.refuse_unload, "not now")
         self.loaded.pop(request.resource_id, None)
+        if request.HasField("discarded"):
+            self.discarded.append(request.discarded)
         return providers_pb2.UnloadResourceResponse()
 
 

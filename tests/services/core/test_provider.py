@@ -56,6 +56,9 @@ class Loading(FakeProvider):
     async def unload(self, kind: Any, resource_id: str) -> None:
         self.done.append(f"unload {resource_id}")
 
+    async def discard(self, resource: providers_pb2.Resource) -> None:
+        self.done.append(f"discard {resource.model.model_id} {resource.model.entry.revision}")
+
 
 def stub(running: Running) -> Any:
     return providers_pb2_grpc.ProviderServiceStub(running.channel)
@@ -70,6 +73,12 @@ def load(model_id: str = "m", revision: int = 1) -> providers_pb2.LoadResourceRe
 
 def unload(model_id: str = "m") -> providers_pb2.UnloadResourceRequest:
     return providers_pb2.UnloadResourceRequest(kind=MODEL, resource_id=model_id)
+
+
+def discard(model_id: str = "m", revision: int = 1) -> providers_pb2.UnloadResourceRequest:
+    request = unload(model_id)
+    request.discarded.CopyFrom(load(model_id, revision).resource)
+    return request
 
 
 async def described(running: Running) -> providers_pb2.DescribeProviderResponse:
@@ -124,6 +133,33 @@ async def test_loading_or_unloading_twice_is_no_error() -> None:
         await stub(running).UnloadResource(unload())
         await stub(running).UnloadResource(unload())
     assert provider.done == ["load m 1", "unload m"]
+
+
+async def test_what_a_user_has_unregistered_is_dropped_and_deleted_loaded_or_not() -> None:
+    provider = Loading()
+    async with serving(provider=provider) as running:
+        await stub(running).LoadResource(load())
+        await stub(running).UnloadResource(discard())
+        await stub(running).UnloadResource(discard("never loaded"))
+    assert provider.done == ["load m 1", "unload m", "discard m 1", "discard never loaded 1"]
+
+
+async def test_a_late_deletion_leaves_a_newer_registration_alone() -> None:
+    provider = Loading()
+    async with serving(provider=provider) as running:
+        await stub(running).LoadResource(load(revision=2))
+        await stub(running).UnloadResource(discard(revision=1))
+        assert len((await described(running)).loaded) == 1
+    assert provider.done == ["load m 2"]
+
+
+async def test_a_deletion_must_be_of_the_resource_that_is_dropped() -> None:
+    provider = Loading()
+    async with serving(provider=provider) as running:
+        request = discard("other")
+        request.resource_id = "m"
+        assert isinstance(await told(stub(running).UnloadResource(request)), InvalidArgumentError)
+    assert provider.done == []
 
 
 async def test_a_newer_revision_replaces_and_an_older_one_is_stale() -> None:

@@ -1,0 +1,1 @@
+"""The memory service: banks of documents, chunks, values and entities."""

@@ -1,0 +1,107 @@
+"""Doing a mutation once: a repeated `request_id` gets the first call's response."""
+
+import asyncio
+import hashlib
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from google.protobuf.message import Message
+
+from services.core.errors import AbortedError, InvalidArgumentError
+from services.memory.banks import Bank
+from services.memory.ports import Store
+from services.memory.records import Receipt
+
+Response = TypeVar("Response", bound=Message)
+
+
+@dataclass(slots=True)
+class _Turn:
+    """The calls of one request_id: one after the other."""
+
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    users: int = 0
+
+
+class Once:
+    """Runs mutations with receipts. A repetition that comes while the first call runs waits for it."""
+
+    def __init__(self, store: Store) -> None:
+        """Begins with nothing running.
+
+        Args:
+            store: Keeps the receipts.
+        """
+        self._store = store
+        self._turns: dict[tuple[str, str, str], _Turn] = {}
+
+    async def run(
+        self,
+        bank: Bank,
+        request: Any,
+        response_class: type[Response],
+        respond: Callable[[Any], Response],
+        work: Callable[[Receipt | None], Awaitable[Any]],
+    ) -> Response:
+        """Runs a mutation, or returns what it returned before.
+
+        Args:
+            bank: The bank that it changes.
+            request: The request; its `request_id` may be empty.
+            response_class: Class of the response.
+            respond: Makes the response of what the store's method returns.
+            work: Calls the store's method with the receipt to keep, if any, and returns what that returns.
+
+        Raises:
+            InvalidArgumentError: The request_id was used for another request.
+        """
+        if not request.request_id:
+            return respond(await work(None))
+        rpc = request.DESCRIPTOR.name.removesuffix("Request")
+        fingerprint = await asyncio.to_thread(_fingerprint, request)
+        receipt = Receipt(rpc, request.request_id, fingerprint, respond)
+        turn = self._turns.setdefault((bank.store_id, rpc, request.request_id), _Turn())
+        turn.users += 1
+        try:
+            async with turn.lock:
+                return await self._kept(bank, receipt, response_class) or await self._first(
+                    bank, receipt, response_class, work
+                )
+        finally:
+            turn.users -= 1
+            if not turn.users:
+                self._turns.pop((bank.store_id, rpc, request.request_id), None)
+
+    async def _first(
+        self,
+        bank: Bank,
+        receipt: Receipt,
+        response_class: type[Response],
+        work: Callable[[Receipt], Awaitable[Any]],
+    ) -> Response:
+        try:
+            result = await work(receipt)
+        except AbortedError as error:
+            # Another replica was faster.
+            kept = await self._kept(bank, receipt, response_class) if error.reason == "RECEIPT_EXISTS" else None
+            if kept is None:
+                raise
+            return kept
+        response = receipt.respond(result)
+        assert isinstance(response, response_class)
+        return response
+
+    async def _kept(self, bank: Bank, receipt: Receipt, response_class: type[Response]) -> Response | None:
+        kept = await self._store.find_receipt(bank.store_id, receipt.rpc, receipt.request_id)
+        if kept is None:
+            return None
+        if kept.fingerprint != receipt.fingerprint:
+            raise InvalidArgumentError.of(
+                "request_id", "was used for a different request; take a new one", reason="REQUEST_ID_REUSED"
+            )
+        return response_class.FromString(kept.response)
+
+
+def _fingerprint(request: Any) -> bytes:
+    return hashlib.sha256(request.SerializeToString(deterministic=True)).digest()

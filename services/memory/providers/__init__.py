@@ -1,0 +1,1 @@
+"""Where banks are kept: one adapter a package."""

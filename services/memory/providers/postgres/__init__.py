@@ -1,0 +1,1 @@
+"""`remote::pgvector`: banks in PostgreSQL with pgvector, shared by any number of replicas."""
