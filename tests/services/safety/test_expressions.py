@@ -1,13 +1,14 @@
 import time
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.core.errors import InvalidArgumentError
 from services.safety.expressions import EncodedText, Expression, joined, quoted
 
 
+@settings(deadline=None)
 @given(st.text(alphabet=st.characters(codec="utf-8")))
 def test_every_byte_at_which_a_character_begins_leads_back_to_that_character(text: str):
     encoded = EncodedText(text)
@@ -50,7 +51,7 @@ def test_expressions_that_explode_elsewhere_take_linear_time(pattern: str):
     expression = Expression(pattern)
     started = time.process_time()
     expression.found(EncodedText("a" * 50_000 + "!"))
-    assert time.process_time() - started < 2
+    assert time.process_time() - started < 5
 
 
 @pytest.mark.parametrize(

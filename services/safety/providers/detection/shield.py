@@ -3,7 +3,8 @@
 import re
 import unicodedata
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from caravan.types.v1 import types_pb2
@@ -37,7 +38,7 @@ class Detected:
     """What stands in for it when it is masked."""
     score: float
     """How sure that is."""
-    metadata: dict[str, str | float | bool] = field(default_factory=dict)
+    metadata: Mapping[str, str | float | bool] = field(default_factory=dict, hash=False)
     """Facts about it; never the value."""
 
 
@@ -123,6 +124,8 @@ def _surest(group: list[Detected]) -> list[Detected]:
         return group
     kept: list[Detected] = []
     for one in sorted(group, key=lambda one: (-one.score, one.start - one.end, one.start)):
-        if all(one.end <= other.start or other.end <= one.start for other in kept):
-            kept.append(one)
-    return sorted(kept, key=lambda one: one.start)
+        at = bisect_left(kept, one.start, key=lambda other: other.start)
+        after_last = at == 0 or kept[at - 1].end <= one.start
+        if after_last and (at == len(kept) or one.end <= kept[at].start):
+            kept.insert(at, one)
+    return kept

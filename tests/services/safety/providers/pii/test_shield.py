@@ -3,7 +3,7 @@ import string
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -80,6 +80,7 @@ def test_look_alikes_of_the_evaluation_are_left_alone(case: Case):
     assert found(SHIELD, case.text) == []
 
 
+@settings(deadline=None, max_examples=60)
 @given(st.text("0123456789", min_size=15, max_size=15))
 def test_a_card_number_counts_only_with_its_check_digit(digits: str):
     digits = "4" + digits[:14]
@@ -121,12 +122,14 @@ def test_what_the_evaluation_holds_out_is_found():
     assert missed == []
 
 
+@settings(deadline=None, max_examples=60)
 @given(st.text(alphabet=string.digits + string.ascii_letters + " -+()./@:,é日\u200b", max_size=300))
 def test_no_text_crashes_the_shield_and_masks_are_stable(text: str):
     once = masked(SHIELD, text)
     assert masked(SHIELD, once) == once
 
 
+@settings(deadline=None, max_examples=60)
 @given(st.text(max_size=100), st.text(max_size=100))
 def test_whatever_surrounds_it_an_address_is_found(before: str, behind: str):
     assert "jane.doe@example.com" not in masked(SHIELD, f"{before} jane.doe@example.com {behind}")

@@ -1,7 +1,7 @@
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -172,6 +172,7 @@ def test_a_shield_says_how_far_it_sees(params: dict[str, Any], streams: bool):
     assert (shield(**params).overlap is not None) == streams
 
 
+@settings(deadline=None, max_examples=60)
 @given(st.text(max_size=200), st.text(max_size=200))
 def test_whatever_surrounds_it_a_denied_word_is_found(before: str, behind: str):
     text = f"{before} forbidden {behind}"

@@ -3,7 +3,7 @@ import string
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks.shields.cases import Case
@@ -134,12 +134,14 @@ def test_what_the_evaluation_holds_out_is_found():
     assert missed == []
 
 
+@settings(deadline=None, max_examples=60)
 @given(st.text(alphabet=string.printable + "äß日\u200b\u0301", max_size=300))
 def test_no_text_crashes_the_shield_and_masks_are_stable(text: str):
     once = masked(SHIELD, text)
     assert masked(SHIELD, once) == once
 
 
+@settings(deadline=None, max_examples=60)
 @given(
     st.text(max_size=200),
     st.sampled_from(["aws_access_key", "stripe_key", "private_key"]),
