@@ -2,7 +2,7 @@
 
 import argparse
 
-from benchmarks import gateway, inference, safety
+from benchmarks import agents_store, gateway, inference, memory, safety
 
 
 def main() -> None:
@@ -11,9 +11,7 @@ def main() -> None:
     parser.add_argument(
         "--quick", action="store_true", help="little of everything, to see that it runs; writes nothing"
     )
-    parser.add_argument(
-        "--write", action="store_true", help="write the tables into docs/performance.md and docs/safety.md"
-    )
+    parser.add_argument("--write", action="store_true", help="write the tables into the pages of docs/")
     parser.add_argument("--rounds", type=int, help="times that everything is measured (default: 3)")
     chosen = parser.parse_args()
     arguments = [f"--{name}" for name in ("quick", "write") if getattr(chosen, name)]
@@ -22,6 +20,8 @@ def main() -> None:
     gateway.main(arguments)
     inference.main(arguments)
     safety.main(arguments)
+    memory.main(arguments)
+    agents_store.main(arguments)
 
 
 if __name__ == "__main__":

@@ -212,7 +212,7 @@ class MemoryBanks(_Group):
         return self._calls.unary(request, memory_banks_pb2.RegisterMemoryBankResponse).memory_bank
 
     def unregister(self, memory_bank_id: str, *, revision: int | None = None) -> None:
-        """Takes a memory bank out of the registry.
+        """Takes a memory bank out of the registry; everything in it is deleted.
 
         Args:
             memory_bank_id: Its identifier.

@@ -3,11 +3,11 @@
 import uuid
 from datetime import timedelta
 
-from caravan.agents.v1 import agents_pb2_grpc
+from caravan.agents.v1 import agents_pb2_grpc, tool_runtime_pb2_grpc
 from services.agents.agents import Agents
 from services.agents.inferring import Inferring, RetryPolicy
 from services.agents.peers_over_grpc import GrpcInference, GrpcMemory, GrpcShields
-from services.agents.provider import AGENTS, AgentsProvider
+from services.agents.provider import AGENTS, TOOL_RUNTIME, AgentsProvider
 from services.agents.retrieving import Retrieving
 from services.agents.run import Desk
 from services.agents.runner import RunnerLimits, TurnRunner
@@ -15,9 +15,13 @@ from services.agents.servicer import AgentsServicer
 from services.agents.sessions import Sessions
 from services.agents.settings import AgentsSettings
 from services.agents.store.redis_store import RedisStore
+from services.agents.tool_runtime import ToolRuntime
+from services.agents.tool_runtime_servicer import ToolRuntimeServicer
 from services.agents.tools.code_interpreter.bubblewrap import BubblewrapSandbox
 from services.agents.tools.groups import ToolGroups
 from services.agents.tools.maker import SettingsToolMaker
+from services.agents.tools.mcp import McpGroups
+from services.agents.tools.mcp_registry import GrpcToolGroups
 from services.agents.turns import Turns
 from services.core.gateway import Gateway
 from services.core.server import Binding, ServiceServer
@@ -37,7 +41,13 @@ def build(settings: AgentsSettings) -> ServiceServer:
     gateway = Gateway(settings.gateway)
     sandbox = BubblewrapSandbox()
     maker = SettingsToolMaker(settings.tools, sandbox)
-    runner = TurnRunner(_desk(settings, gateway, maker), RunnerLimits(settings.max_turns, settings.scan_seconds))
+    tools = settings.tools
+    registry = GrpcToolGroups(gateway, settings.provider_id, settings.peer_seconds)
+    mcp = McpGroups(tools.mcp_servers, tools.mcp_headers, tools.fetch_limits, registry.find)
+    groups = ToolGroups(maker, mcp)
+    runner = TurnRunner(
+        _desk(settings, gateway, maker, groups), RunnerLimits(settings.max_turns, settings.scan_seconds)
+    )
     agents = Agents(runner.store, new_id)
     sessions = Sessions(
         agents,
@@ -48,12 +58,16 @@ def build(settings: AgentsSettings) -> ServiceServer:
         max_bytes=settings.max_send_bytes,
     )
     servicer = AgentsServicer(agents, sessions, Turns(agents, sessions, runner, new_id))
-    binding = Binding(AGENTS, agents_pb2_grpc.add_AgentsServiceServicer_to_server, servicer)
-    provider = AgentsProvider(settings.provider_id, settings.store, runner, gateway, maker, sandbox)
-    return ServiceServer(settings, [binding], provider)
+    runtime = ToolRuntimeServicer(ToolRuntime(groups, mcp, settings.provider_id))
+    bindings = [
+        Binding(AGENTS, agents_pb2_grpc.add_AgentsServiceServicer_to_server, servicer),
+        Binding(TOOL_RUNTIME, tool_runtime_pb2_grpc.add_ToolRuntimeServiceServicer_to_server, runtime),
+    ]
+    provider = AgentsProvider(settings.provider_id, settings.store, runner, gateway, maker, sandbox, groups, mcp)
+    return ServiceServer(settings, bindings, provider)
 
 
-def _desk(settings: AgentsSettings, gateway: Gateway, maker: SettingsToolMaker) -> Desk:
+def _desk(settings: AgentsSettings, gateway: Gateway, maker: SettingsToolMaker, groups: ToolGroups) -> Desk:
     inference = GrpcInference(gateway, settings.inference_seconds)
     shields = GrpcShields(gateway, settings.peer_seconds)
     memory = GrpcMemory(gateway, settings.peer_seconds, settings.session_embedding_model)
@@ -65,7 +79,7 @@ def _desk(settings: AgentsSettings, gateway: Gateway, maker: SettingsToolMaker) 
         retrieving=Retrieving(inference, memory, limits),
         memory=memory,
         maker=maker,
-        groups=ToolGroups(maker).find,
+        groups=groups.find,
         limits=limits,
         new_id=new_id,
     )

@@ -27,15 +27,15 @@ from services.agents.state import (
     TurnKey,
     TurnRecord,
 )
-from services.core.errors import AbortedError, CaravanError
+from services.core.errors import AbortedError, OutOfRangeError
 
 
 class LeaseLostError(AbortedError):
     """The turn is somebody else's now, or was deleted: whoever ran it stops and leaves everything as it is."""
 
 
-class EventsGoneError(CaravanError):
-    """The events asked for are no longer kept; the turn has their result. OUT_OF_RANGE for the caller."""
+class EventsGoneError(OutOfRangeError):
+    """The events asked for are no longer kept; the turn has their result."""
 
 
 class AgentStore(ABC):

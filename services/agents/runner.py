@@ -4,13 +4,14 @@ import asyncio
 import contextlib
 import contextvars
 import dataclasses
+import functools
 from collections.abc import Awaitable, Callable
 
 import structlog
 
 from services.agents.ports import LeaseLostError, Store
 from services.agents.run import Desk, TurnRun
-from services.agents.state import Lease, TurnKey, TurnRecord
+from services.agents.state import DoomedSession, Lease, TurnKey, TurnRecord
 from services.core.context import REQUEST, current_request
 from services.core.errors import CaravanError, ResourceExhaustedError
 
@@ -126,8 +127,8 @@ class TurnRunner:
 
     async def _scan(self) -> None:
         while True:
-            for chore in (self._take_over, self._purge):
-                await _tried(chore)
+            await _tried(self._take_over)
+            await _tried(self._purge)
             await asyncio.sleep(self._limits.scan_seconds)
 
     async def _take_over(self) -> None:
@@ -142,9 +143,12 @@ class TurnRunner:
 
     async def _purge(self) -> None:
         for doomed in await self.store.doomed_sessions(_BATCH):
-            if doomed.memory_bank_id:
-                await self._desk.memory.drop_bank(doomed.memory_bank_id)
-            await self.store.purge_session(doomed.key)
+            await _tried(functools.partial(self._purge_one, doomed))
+
+    async def _purge_one(self, doomed: DoomedSession) -> None:
+        if doomed.memory_bank_id:
+            await self._desk.memory.drop_bank(doomed.memory_bank_id)
+        await self.store.purge_session(doomed.key)
 
 
 async def _tried(chore: Callable[[], Awaitable[None]]) -> None:
@@ -152,4 +156,4 @@ async def _tried(chore: Callable[[], Awaitable[None]]) -> None:
     try:
         await chore()
     except CaravanError as error:
-        _log.warning("chore_failed", chore=getattr(chore, "__name__", ""), reason=error.reason, why=error.message)
+        _log.warning("chore_failed", reason=error.reason, why=error.message)

@@ -6,6 +6,7 @@
     ├── AlreadyExistsError        a resource that the request would make exists
     ├── FailedPreconditionError   the service's state forbids it, and trying again will not help
     ├── AbortedError              lost a race (a stale revision, a lost lease): read again, then retry
+    ├── OutOfRangeError           what is asked for lies beyond what is there
     ├── ResourceExhaustedError    a queue, a quota or a limit is full
     ├── UnavailableError          cannot answer now, but may soon
     ├── DeadlineExceededError     took longer than the caller, or an upstream, allows
@@ -159,6 +160,16 @@ class AbortedError(CaravanError):
 
     def __init__(self, message: str, *, reason: str = "ABORTED", metadata: Mapping[str, str] | None = None) -> None:
         """Makes the error."""
+        super().__init__(message, reason=reason, metadata=metadata)
+
+
+class OutOfRangeError(CaravanError):
+    """What is asked for lies beyond what is there, for instance before the first event that is kept."""
+
+    def __init__(
+        self, message: str, *, reason: str = "OUT_OF_RANGE", metadata: Mapping[str, str] | None = None
+    ) -> None:
+        """Makes the error; see CaravanError."""
         super().__init__(message, reason=reason, metadata=metadata)
 
 

@@ -21,6 +21,7 @@ from services.core.errors import (
     InternalError,
     InvalidArgumentError,
     NotFoundError,
+    OutOfRangeError,
     PermissionDeniedError,
     ResourceExhaustedError,
     UnauthenticatedError,
@@ -37,6 +38,7 @@ CODES: dict[type[CaravanError], grpc.StatusCode] = {
     AlreadyExistsError: grpc.StatusCode.ALREADY_EXISTS,
     FailedPreconditionError: grpc.StatusCode.FAILED_PRECONDITION,
     AbortedError: grpc.StatusCode.ABORTED,
+    OutOfRangeError: grpc.StatusCode.OUT_OF_RANGE,
     ResourceExhaustedError: grpc.StatusCode.RESOURCE_EXHAUSTED,
     UnavailableError: grpc.StatusCode.UNAVAILABLE,
     DeadlineExceededError: grpc.StatusCode.DEADLINE_EXCEEDED,
@@ -49,7 +51,6 @@ CODES: dict[type[CaravanError], grpc.StatusCode] = {
 
 # Codes that other servers send and that have no error of their own here.
 _KIN: dict[grpc.StatusCode, grpc.StatusCode] = {
-    grpc.StatusCode.OUT_OF_RANGE: grpc.StatusCode.INVALID_ARGUMENT,
     grpc.StatusCode.UNKNOWN: grpc.StatusCode.INTERNAL,
     grpc.StatusCode.DATA_LOSS: grpc.StatusCode.INTERNAL,
 }

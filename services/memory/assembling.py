@@ -1,12 +1,10 @@
 """Putting documents together of the requests of a bulk insertion."""
 
-import hashlib
 from dataclasses import dataclass, field
 
 from caravan.memory.v1 import memory_pb2
 from services.core.errors import InvalidArgumentError
 from services.memory.extraction import media_types
-from services.memory.sources import Source
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -19,7 +17,7 @@ class Arrived:
     size: int
     """Bytes of its content."""
 
-    source: Source | None = None
+    data: bytearray | None = None
     """Its content, when it came in parts."""
 
     error: InvalidArgumentError | None = None
@@ -37,7 +35,6 @@ class _Open:
 
     document: memory_pb2.Document
     data: bytearray = field(default_factory=bytearray)
-    digest: "hashlib._Hash" = field(default_factory=hashlib.sha256)
     size: int = 0
 
 
@@ -109,7 +106,6 @@ class Assembler:
         open_.size += len(part.data)
         if open_.size <= self._most_bytes:
             open_.data += part.data
-            open_.digest.update(part.data)
         else:
             open_.data.clear()
         if not part.last:
@@ -125,16 +121,13 @@ class Assembler:
                 f"the document has {open_.size} bytes, and at most {self._most_bytes} are taken; send it in pieces",
             )
             return Arrived(open_.document, 0, error=error)
-        mime_type = media_types.known(open_.document.mime_type)
-        if mime_type is None:
+        if media_types.known(open_.document.mime_type) is None:
             read = ", ".join(media_types.READ)
             error = InvalidArgumentError.of(
                 "part.head.mime_type", f"is {open_.document.mime_type!r}; text is extracted from {read}"
             )
             return Arrived(open_.document, 0, error=error)
-        data = bytes(open_.data)
-        source = Source(data, mime_type or media_types.sniffed(data), open_.digest.hexdigest(), len(data))
-        return Arrived(open_.document, len(data), source)
+        return Arrived(open_.document, open_.size, open_.data)
 
     def _name(self) -> str:
         return repr(self._open.document.document_id) if self._open is not None else ""

@@ -19,8 +19,10 @@ from services.memory.assembling import Arrived, Assembler
 from services.memory.banks import Bank
 from services.memory.changes import Changes, Planned
 from services.memory.checks import check_name
+from services.memory.extraction.media_types import known as known_type
 from services.memory.ports import Store
 from services.memory.records import DocumentWrite
+from services.memory.sources import of_data
 
 _PROGRESS_SECONDS = 1.0
 _ATTEMPTS = 5
@@ -201,6 +203,10 @@ class BulkInsertion:
         if arrived.error is not None:
             raise arrived.error
         check_name(arrived.document_id, "document.document_id")
+        source = None
+        if arrived.data is not None:
+            mime_type = known_type(arrived.document.mime_type) or ""
+            source = await asyncio.to_thread(lambda data: of_data(bytes(data), mime_type), arrived.data)
         known = await self._store.get_documents(self._bank.store_id, [arrived.document_id], content=False)
         return await self._changes.insertion(
             self._bank,
@@ -209,7 +215,7 @@ class BulkInsertion:
             "document",
             now=self._clock(),
             ttl=self._assembler.ttl,
-            source=arrived.source,
+            source=source,
         )
 
     # Writing.

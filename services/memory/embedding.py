@@ -15,7 +15,6 @@ from pydantic import BaseModel, ConfigDict, Field
 from caravan.inference.v1 import inference_pb2, inference_pb2_grpc
 from caravan.registry.v1 import models_pb2, models_pb2_grpc
 from services.core.errors import (
-    CaravanError,
     FailedPreconditionError,
     InvalidArgumentError,
     NotFoundError,
@@ -196,6 +195,9 @@ class InferenceEmbedder(Embedder):
             for key, text in items:
                 known = self._texts.get(key)
                 if known is None or known.done.done():
+                    if self._room.locked():
+                        # What fills the room must be under way, or there would never be any.
+                        self._dispatch(lane)
                     await self._room.acquire()
                     known = self._enqueue(lane, key, text)
                 known.waiters += 1
@@ -237,15 +239,15 @@ class InferenceEmbedder(Embedder):
         while batch := self._take(lane):
             try:
                 vectors = await self._call(lane.model, lane.dimension, [one.text for one in batch])
-            except CaravanError as error:
-                for one in batch:
-                    if not one.done.done():
-                        one.done.set_exception(error)
-                continue
             except asyncio.CancelledError:
                 for one in batch:
                     one.done.cancel()
                 raise
+            except Exception as error:  # noqa: BLE001 - raised by those who wait
+                for one in batch:
+                    if not one.done.done():
+                        one.done.set_exception(error)
+                continue
             for one, vector in zip(batch, vectors, strict=True):
                 # A copy, so that the cache does not keep the whole batch.
                 self._cache.put(one.key, vector.copy())

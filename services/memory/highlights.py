@@ -3,35 +3,13 @@
 import re
 import unicodedata
 from collections.abc import Callable, Sequence
-from functools import cache, lru_cache
-
-import Stemmer
 
 from caravan.memory.v1 import query_pb2
+from services.memory import analysis
 from services.memory.records import WordQuery
 
 _WORD = re.compile(r"[^\W_]+")
 _MOST = 100
-_ALGORITHMS = {
-    "ar": "arabic",
-    "da": "danish",
-    "de": "german",
-    "el": "greek",
-    "en": "english",
-    "es": "spanish",
-    "fi": "finnish",
-    "fr": "french",
-    "hu": "hungarian",
-    "it": "italian",
-    "nl": "dutch",
-    "no": "norwegian",
-    "pt": "portuguese",
-    "ro": "romanian",
-    "ru": "russian",
-    "sv": "swedish",
-    "ta": "tamil",
-    "tr": "turkish",
-}
 
 
 def highlights(query: WordQuery, texts: Sequence[str], language: str) -> list[list[query_pb2.TextSpan]]:
@@ -47,8 +25,13 @@ def highlights(query: WordQuery, texts: Sequence[str], language: str) -> list[li
     Returns:
         The spans of each text in their order, at most a hundred.
     """
-    stem = _stemmer(language)
-    stems = {stem(word.text) for word in query.words if not word.prefix}
+    rules = analysis.language(language)
+
+    def stem(word: str) -> str:
+        return rules.stem(_folded(word))
+
+    wanted = (word.text for word in query.words if not word.prefix and _folded(word.text) not in rules.stop_words)
+    stems = {stem(word) for word in wanted}
     prefixes = tuple(_folded(word.text) for word in query.words if word.prefix)
     phrases = [tuple(stem(word) for word in phrase) for phrase in query.phrases]
     return [_spans(text, stem, stems, prefixes, phrases) for text in texts]
@@ -84,16 +67,3 @@ def _merged(spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
 
 def _folded(word: str) -> str:
     return unicodedata.normalize("NFC", word).lower()
-
-
-@cache
-def _stemmer(language: str) -> Callable[[str], str]:
-    stemmer = Stemmer.Stemmer(_ALGORITHMS.get(language, "english"))
-
-    # Texts repeat their words.
-    @lru_cache(maxsize=65_536)
-    def stem(word: str) -> str:
-        stemmed: str = stemmer.stemWord(_folded(word))
-        return stemmed
-
-    return stem

@@ -13,6 +13,9 @@ from services.memory.banks import Bank
 from services.memory.ports import Store
 from services.memory.records import Receipt
 
+# A request of which a digest is made at once, without a thread.
+_SMALL = 65_536
+
 Response = TypeVar("Response", bound=Message)
 
 
@@ -59,7 +62,8 @@ class Once:
         if not request.request_id:
             return respond(await work(None))
         rpc = request.DESCRIPTOR.name.removesuffix("Request")
-        fingerprint = await asyncio.to_thread(_fingerprint, request)
+        is_small = request.ByteSize() <= _SMALL
+        fingerprint = _fingerprint(request) if is_small else await asyncio.to_thread(_fingerprint, request)
         receipt = Receipt(rpc, request.request_id, fingerprint, respond)
         turn = self._turns.setdefault((bank.store_id, rpc, request.request_id), _Turn())
         turn.users += 1

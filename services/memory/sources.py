@@ -111,7 +111,7 @@ class Sources:
             case "url":
                 return await self._fetched(document.url.uri, told, f"{field}.url")
             case _:
-                return await asyncio.to_thread(_of_data, document.data, told)
+                return await asyncio.to_thread(of_data, document.data, told)
 
     async def _fetched(self, uri: str, told: str, field: str) -> Source:
         async with self._fetching:
@@ -126,14 +126,20 @@ class Sources:
             path = urlsplit(uri).path.lower() if not uri.startswith("data:") else ""
             by_name = next((found for suffix, found in _SUFFIXES.items() if path.endswith(suffix)), mime_type)
             mime_type = by_name
-        source = await asyncio.to_thread(_of_data, fetched.content, mime_type)
+        source = await asyncio.to_thread(of_data, fetched.content, mime_type)
         # A `data:` URI is the content itself, and may be large.
         return Source(
             source.content, source.mime_type, source.sha256, source.size, "" if uri.startswith("data:") else uri
         )
 
 
-def _of_data(data: bytes, mime_type: str) -> Source:
+def of_data(data: bytes, mime_type: str) -> Source:
+    """Returns bytes as a source; takes a while with many.
+
+    Args:
+        data: The content.
+        mime_type: One of `media_types.READ`; empty: told from the content.
+    """
     return Source(data, mime_type or media_types.sniffed(data), hashlib.sha256(data).hexdigest(), len(data))
 
 

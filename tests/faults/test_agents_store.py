@@ -298,6 +298,30 @@ async def test_a_cluster_whose_nodes_are_killed_one_by_one_loses_and_doubles_not
         await check(store, writers.acknowledged)
 
 
+async def test_a_clusters_primary_that_is_lost_is_replaced_and_every_acknowledged_write_is_there(cluster):
+    for port in cluster.ports:
+        await asyncio.to_thread(cluster.add_replica, port)
+    settings = {"cluster": True, "durability": "wait", "durability_replicas": 1, "retry_seconds": 12.0}
+    async with opened(cluster.url, **settings, durability_timeout_seconds=0.5) as store:
+        writers = Writers(store)
+        await writers.start()
+        await writers.more(3)
+        first = next(iter(writers.acknowledged))
+        lost = cluster.port_of(store._context.keys.session(first.session).session)
+        await asyncio.to_thread(cluster.kill_node, lost)
+        # Those on the node that is gone have no replica for their writes any more: they end here, the others go on.
+        await asyncio.sleep(4)
+        acknowledged = await writers.abandon()
+    alive = next(port for port in cluster.ports if port != lost)
+    async with opened(f"redis://127.0.0.1:{alive}/0", cluster=True) as store:
+        for key, steps in acknowledged.items():
+            found = [one.step_id for one in (await store.get_turn(key)).steps]
+            assert found[: len(steps)] == steps
+            assert len(found) <= len(steps) + 1
+        lease = await running(store, await a_session(store, agent_id=first.session.agent_id))
+        await store.commit(lease, ending())
+
+
 async def test_slots_that_move_under_load_lose_and_double_nothing(cluster):
     async with opened(cluster.url, cluster=True) as store, opened(cluster.url, cluster=True, poll_seconds=0.5) as other:
         writers = Writers(store)

@@ -68,7 +68,7 @@ class Writer:
     async def read(self, documents: int) -> None:
         """Waits until so many more documents are acknowledged."""
         assert self._process.stdout is not None
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(120):
             for _ in range(documents):
                 line = await self._process.stdout.readline()
                 assert line, "the writer ended"

@@ -26,6 +26,7 @@ class ValkeyCluster:
         self.ports = free[:nodes]
         # Those of the nodes' own talk; by default 10,000 above, which may be too high.
         self._buses = dict(zip(self.ports, free[nodes:], strict=True))
+        self._replicas: list[int] = []
         self._processes: dict[int, subprocess.Popen[bytes]] = {}
 
     @property
@@ -68,6 +69,21 @@ class ValkeyCluster:
         )
         self._until(port, lambda client: client.ping())
 
+    def add_replica(self, primary: int) -> None:
+        """Starts a node that follows a primary, and waits until it has all that this has."""
+        port, bus = _free_ports(2)
+        self._buses[port] = bus
+        self._replicas.append(port)
+        self.start_node(port)
+        with redis.Redis(port=primary) as client:
+            client.config_set("repl-diskless-sync-delay", 0)
+            primary_id = client.execute_command("CLUSTER MYID").decode()
+            client.execute_command("CLUSTER MEET", "127.0.0.1", port, bus)
+        self.wait_until_whole()
+        with redis.Redis(port=port) as client:
+            client.execute_command("CLUSTER REPLICATE", primary_id)
+        self._until(port, lambda client: client.info("replication")["master_link_status"] == "up")
+
     def kill_node(self, port: int) -> None:
         """As if its machine had lost power."""
         process = self._processes.pop(port)
@@ -108,7 +124,7 @@ class ValkeyCluster:
 
     def _is_whole(self, client: redis.Redis) -> bool:
         information = client.execute_command("CLUSTER INFO")
-        return information["cluster_state"] == "ok" and int(information["cluster_known_nodes"]) == len(self.ports)
+        return information["cluster_state"] == "ok" and int(information["cluster_known_nodes"]) == len(self._buses)
 
     def _until(self, port: int, condition) -> None:
         ends = time.monotonic() + 20

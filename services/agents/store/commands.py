@@ -78,16 +78,19 @@ class Commands:
         """Runs commands of one slot in one round trip; arguments and errors as for `run`."""
         ends, delay, redirections = 0.0, _FIRST_DELAY, 0
         target: Node | None = None
-        again = False
+        load = again = False
         while True:
             node, asking, target = target or self._topology.node(key), target is not None, None
             try:
+                if load:
+                    await node.send([("SCRIPT", "LOAD", script.text) for script in scripts().values()])
                 return await self._attempt(node, key, commands, asking=asking, write=write, again=again)
             except (NoScriptError, MovedError, AskError) as error:
                 redirections += 1
                 if redirections > _REDIRECTIONS:
                     raise _refused(error) from error
-                target = await self._redirect(node, error, asking)
+                load = isinstance(error, NoScriptError)
+                target = node if load and asking else self._redirected(error)
             except _REFUSED as error:
                 raise _refused(error) from error
             except (*_PASSING, _NotDurableError) as error:
@@ -96,6 +99,9 @@ class Commands:
                 if time.monotonic() + delay > ends:
                     raise _unavailable(error) from error
                 _log.warning("store_retry", error=type(error).__name__, node=node.name)
+                if isinstance(error, redis.exceptions.ReadOnlyError):
+                    # It was the primary: behind its name there may be another one by now.
+                    await node.drop_idle()
                 await asyncio.sleep(delay * random.uniform(0.5, 1))  # noqa: S311 - spreads retries
                 delay = min(2 * delay, _LONGEST_DELAY)
                 again = True
@@ -103,11 +109,26 @@ class Commands:
             except RedisError as error:
                 raise _refused(error) from error
 
+    async def run_at(self, node: Node, command: Command) -> Any:
+        """Runs one command at a node, without trying again.
+
+        Raises:
+            UnavailableError: It does not answer.
+            InternalError: It refuses the command.
+        """
+        try:
+            (reply,) = await node.send([command])
+        except _PASSING as error:
+            raise _unavailable(error) from error
+        if isinstance(reply, ResponseError):
+            raise _refused(reply) from reply
+        return reply
+
     async def run_each(self, calls: Sequence[tuple[str, Command]]) -> list[Any]:
         """Runs commands of different slots, in one round trip to each node.
 
         Args:
-            calls: Each command with one of its keys. They only read.
+            calls: Each command with one of its keys. What they change need not last.
 
         Raises:
             UnavailableError: The store does not answer for longer than the settings allow.
@@ -156,20 +177,16 @@ class Commands:
             message = f"{replicas} of {self._replicas} replicas have the write"
             raise _NotDurableError(message)
 
-    async def _redirect(self, node: Node, error: ResponseError, asking: bool) -> Node | None:
-        """Does what a server asked for before the command is sent again; returns where to, if that is for once."""
-        match error:
-            case AskError():
-                return self._topology.at(error.host, error.port)
-            case MovedError():
-                if not self._settings.cluster:
-                    message = "the server is a node of a Redis Cluster: set `cluster` in the store's settings"
-                    raise InternalError(message, reason="AGENTS_STORE") from error
-                self._topology.moved(error.slot_id, error.host, error.port)
-                return None
-            case _:
-                await node.send([("SCRIPT", "LOAD", script.text) for script in scripts().values()])
-                return node if asking else None
+    def _redirected(self, error: ResponseError) -> Node | None:
+        """Takes in that another node has the slot; returns it when that is for once."""
+        if isinstance(error, AskError):
+            return self._topology.at(error.host, error.port)
+        if isinstance(error, MovedError):
+            if not self._settings.cluster:
+                message = "the server is a node of a Redis Cluster: set `cluster` in the store's settings"
+                raise InternalError(message, reason="AGENTS_STORE") from error
+            self._topology.moved(error.slot_id, error.host, error.port)
+        return None
 
 
 def _barrier(key: str) -> str:

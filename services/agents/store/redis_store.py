@@ -54,6 +54,7 @@ class RedisStore(RedisSessions, RedisTurns, Store):
         """See Store."""
         await self._topology.refresh()
         await self._check_layout()
+        await self._check_eviction()
         await self._subscriptions.add(self._own_channel, sharded=False)
         self._poller = asyncio.create_task(self._poll(), name="watch-poll")
 
@@ -86,6 +87,18 @@ class RedisStore(RedisSessions, RedisTurns, Store):
         if found.decode() != LAYOUT:
             message = f"the agents' store has layout {found.decode()!r}, this release reads {LAYOUT!r}: use the release that fits"
             raise FailedPreconditionError(message, reason="STORE_LAYOUT")
+
+    async def _check_eviction(self) -> None:
+        for node in self._topology.nodes:
+            reply = await self._context.commands.run_at(node, ("INFO", "memory"))
+            values = dict(line.split(":", 1) for line in reply.decode().splitlines() if ":" in line)
+            policy = values.get("maxmemory_policy", "noeviction")
+            if values.get("maxmemory", "0") != "0" and policy != "noeviction":
+                message = (
+                    f"the agents' store on {node.name} forgets what it has no room for (maxmemory-policy {policy}): "
+                    "set it to noeviction"
+                )
+                raise FailedPreconditionError(message, reason="STORE_EVICTS")
 
     def _hear(self, channel: str, payload: bytes | None) -> None:
         if channel != self._own_channel:

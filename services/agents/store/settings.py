@@ -13,9 +13,12 @@ class StoreSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     redis_url: SecretStr = Field(
-        description="Redis 7 or Valkey that holds the state, for instance redis://127.0.0.1:6379/0; of a cluster, any node."
+        description="Redis 7 or Valkey that holds the state, for instance redis://127.0.0.1:6379/0."
     )
-    cluster: bool = Field(default=False, description="The URL names a node of a Redis Cluster.")
+    cluster: bool = Field(
+        default=False,
+        description="The URL names nodes of a Redis Cluster: one, or a host name that resolves to several.",
+    )
     key_prefix: str = Field(
         default="caravan:agents", pattern=r"^[A-Za-z0-9:._-]{1,64}$", description="What all keys begin with."
     )

@@ -1,14 +1,16 @@
 """Makes the tools of an agent's configuration."""
 
 import asyncio
+from typing import Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 from caravan.agents.v1 import tools_pb2
 from caravan.types.v1 import types_pb2
 from services.agents.tools.code_interpreter.interpreter import CodeInterpreter
 from services.agents.tools.code_interpreter.sandbox import Sandbox, SandboxLimits
 from services.agents.tools.keys import api_key
+from services.agents.tools.mcp import StdioServerSettings
 from services.agents.tools.photogen import Photogen
 from services.agents.tools.remote import RemoteTool
 from services.agents.tools.search import DEFAULT_TOP_K, BingSearch, BraveSearch
@@ -57,6 +59,20 @@ class ToolSettings(BaseModel):
     code_seconds: float = Field(default=30.0, gt=0, le=600, description="Longest time that code may run.")
     code_memory_bytes: int = Field(default=512 << 20, ge=64 << 20, description="Most memory that code may use.")
     code_slots: int = Field(default=4, ge=1, le=256, description="Most executions of code at once.")
+    mcp_servers: tuple[StdioServerSettings, ...] = Field(
+        default=(), description="MCP servers that are programs on this machine, each with the tool group that it is."
+    )
+    mcp_headers: dict[str, dict[str, SecretStr]] = Field(
+        default_factory=dict, description="Headers for MCP servers by endpoint, for instance Authorization."
+    )
+
+    @model_validator(mode="after")
+    def _one_server_a_group(self) -> Self:
+        names = [server.toolgroup_id for server in self.mcp_servers]
+        if len(set(names)) < len(names) or any(name.startswith("builtin::") for name in names):
+            message = "mcp_servers: every server needs a toolgroup_id of its own, and builtin:: is the service's"
+            raise ValueError(message)
+        return self
 
     @property
     def fetch_limits(self) -> FetchLimits:

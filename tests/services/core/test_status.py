@@ -11,6 +11,7 @@ from services.core.errors import (
     InternalError,
     InvalidArgumentError,
     NotFoundError,
+    OutOfRangeError,
     ResourceExhaustedError,
     UnavailableError,
 )
@@ -112,7 +113,7 @@ def test_text_that_is_no_unicode_is_replaced() -> None:
 @pytest.mark.parametrize(
     ("code", "kind"),
     [
-        (grpc.StatusCode.OUT_OF_RANGE, InvalidArgumentError),
+        (grpc.StatusCode.OUT_OF_RANGE, OutOfRangeError),
         (grpc.StatusCode.UNKNOWN, InternalError),
         (grpc.StatusCode.DATA_LOSS, InternalError),
         *((code, kind) for kind, code in CODES.items()),

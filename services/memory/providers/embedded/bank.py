@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from caravan.memory.v1 import filters_pb2, memory_pb2
 from caravan.registry.v1 import memory_banks_pb2
 from services.core.errors import CaravanError, FailedPreconditionError
+from services.memory.analysis import language
 from services.memory.providers.embedded import chunk_rows, loading, receipts, snapshot
-from services.memory.providers.embedded.analysis import language
 from services.memory.providers.embedded.config import EmbeddedConfig
 from services.memory.providers.embedded.database import Database, Openings
 from services.memory.providers.embedded.failures import dropped, translated

@@ -104,7 +104,8 @@ class Column:
         if code is None:
             return np.zeros(size, np.bool_)
         if self._dense is not None and len(self._dense) >= size:
-            return self._dense[:size] == code
+            fitting: NDArray[np.bool_] = self._dense[:size] == code
+            return fitting
         wanted = np.zeros(self._count, np.bool_)
         wanted[code] = True
         return self._having(wanted, size)

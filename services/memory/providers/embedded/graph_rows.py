@@ -211,7 +211,8 @@ def page_of_entities(connection: sqlite3.Connection, selection: EntitySelection,
 
 def page_of_relations(connection: sqlite3.Connection, selection: RelationSelection, limit: int) -> list[RelationFact]:
     """Returns relations in the order of their keys; see `Store.list_relations`."""
-    conditions, values = ["1"], []
+    conditions: list[str] = ["1"]
+    values: list[str] = []
     if selection.after is not None:
         conditions.append("(subject, type, object) > (?, ?, ?)")
         values += selection.after

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from caravan.memory.v1 import query_pb2
+from services.memory.analysis import Language
 from services.memory.content import text_of
 from services.memory.providers.embedded import chunk_rows, snapshot
-from services.memory.providers.embedded.analysis import Language
 from services.memory.providers.embedded.index import BankIndex, Changes
 from services.memory.providers.embedded.vector_index import VectorIndex, VectorLayout
 from services.memory.providers.embedded.word_index import WordIndex

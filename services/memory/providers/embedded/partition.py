@@ -65,23 +65,38 @@ class Cells:
             cells[block] = np.argmax(vectors[block] @ self.centres.T - self.offsets, axis=1)
         return cells
 
-    def near(
-        self, query: NDArray[np.float32], fitting: NDArray[np.int64], cells: NDArray[np.uint16], least: int
-    ) -> NDArray[np.int64]:
-        """Returns those of the fitting vectors that lie in the cells nearest to a query.
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PlacedVectors:
+    """Some vectors with the cells that they lie in."""
+
+    cells: Cells
+    """The division."""
+    ordinals: NDArray[np.int64]
+    """The vectors."""
+    cell_of: NDArray[np.uint16]
+    """Their cells."""
+    counts: NDArray[np.int64]
+    """How many lie in each cell."""
+
+    @classmethod
+    def of(cls, cells: Cells, ordinals: NDArray[np.int64]) -> "PlacedVectors":
+        """Looks up where vectors lie."""
+        cell_of = cells.cell_of.view()[ordinals]
+        return cls(cells, ordinals, cell_of, np.bincount(cell_of, minlength=len(cells.centres)))
+
+    def near(self, query: NDArray[np.float32], least: int) -> NDArray[np.int64]:
+        """Returns those of the vectors that lie in the cells nearest to a query.
 
         Args:
             query: The vector that others are to be near to.
-            fitting: Ordinals of the vectors that may be found.
-            cells: Their cells.
             least: Number of vectors to return at least; as many cells are taken.
         """
-        nearness = self.centres @ query - self.offsets
-        order = np.argsort(-nearness)
-        reached = np.cumsum(np.bincount(cells, minlength=len(self.centres))[order])
-        taken = np.zeros(len(self.centres), np.bool_)
+        order = np.argsort(self.cells.offsets - self.cells.centres @ query)
+        reached = np.cumsum(self.counts[order])
+        taken = np.zeros(len(order), np.bool_)
         taken[order[: int(np.searchsorted(reached, least)) + 1]] = True
-        return fitting[taken[cells]]
+        return self.ordinals[taken[self.cell_of]]
 
 
 def wanted_cells(size: int) -> int:

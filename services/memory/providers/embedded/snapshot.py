@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from services.memory.providers.embedded.analysis import Language
+from services.memory.analysis import Language
 from services.memory.providers.embedded.folder import sync_folder
 from services.memory.providers.embedded.vector_index import VectorIndex, VectorLayout
 from services.memory.providers.embedded.word_index import WordIndex

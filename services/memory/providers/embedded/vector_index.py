@@ -12,19 +12,29 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import faiss
+import faiss as typed_faiss
 import numpy as np
 from numpy.typing import NDArray
 
 from caravan.registry.v1 import memory_banks_pb2
-from services.memory.providers.embedded.partition import SMALLEST, Cells, sample_size, wanted_cells
+from services.memory.providers.embedded.partition import (
+    SMALLEST,
+    Cells,
+    PlacedVectors,
+    sample_size,
+    wanted_cells,
+)
 from services.memory.providers.embedded.shared_lock import SharedLock
+
+# Its stubs know little of its wrappers.
+faiss: Any = typed_faiss
 
 _SLICE_SECONDS = 0.003
 _LARGEST_SLICE = 512
 _SCANNED_BELOW = 2000
 _GRAPH_SHARE = 0.3
-_NEAR_PER_WIDTH = 6
+_NEAR_PER_WIDTH = 10
+_PICKED_SHARE = 8
 _COMPARED_PER_WIDTH = 12
 _QUICK_COMPONENTS = 1_000_000
 _WIDTHS = (48, 64, 96, 128, 192, 256, 384, 512, 768, 1024)
@@ -56,7 +66,7 @@ class VectorLayout:
         return self.metric == memory_banks_pb2.VECTOR_METRIC_COSINE
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Fitting:
     """The vectors that a search may find."""
 
@@ -66,6 +76,8 @@ class Fitting:
     """Number of them."""
     ordinals: NDArray[np.int64] | None
     """The ordinals, where a filter has been applied."""
+    placed: PlacedVectors | None = None
+    """The cells that they lie in, once somebody has asked."""
 
 
 class VectorIndex:
@@ -126,7 +138,7 @@ class VectorIndex:
         if width is None or not self._layout.graph or fitting.count <= max(_SCANNED_BELOW, 2 * k):
             compared = fitting.count
         elif fitting.count < _GRAPH_SHARE * self.size:
-            compared = fitting.count if self._cells is None else 2 * _NEAR_PER_WIDTH * max(width, k)
+            compared = fitting.count if self._cells is None else 2 * _NEAR_PER_WIDTH * width + 4 * k
         else:
             compared = _COMPARED_PER_WIDTH * int(max(width, k) * self.size / fitting.count)
         return compared * self._layout.dimension <= _QUICK_COMPONENTS
@@ -172,7 +184,7 @@ class VectorIndex:
         size = self.size
         share = fitting.count / size
         if width is None or not self._layout.graph or fitting.count <= max(_SCANNED_BELOW, 2 * k):
-            return self._scan(query, k, fitting.bits)
+            return self._scan(query, k, fitting)
         width = max(width, k)
         if share < _GRAPH_SHARE:
             return self._near(query, k, fitting, width)
@@ -183,7 +195,7 @@ class VectorIndex:
             parameters = faiss.SearchParametersHNSW(efSearch=min(size, int(width / share)), sel=selector)
         raw, ordinals = self._index.search(query, k, params=parameters)
         if ordinals[0, -1] < 0:
-            return self._scan(query, k, fitting.bits)
+            return self._scan(query, k, fitting)
         return ordinals[0], raw[0]
 
     def _near(
@@ -193,19 +205,32 @@ class VectorIndex:
         cells, ordinals = self._cells, fitting.ordinals
         least = max(_NEAR_PER_WIDTH * width, 4 * k)
         if cells is None or ordinals is None or least > fitting.count // 2:
-            return self._scan(query, k, fitting.bits)
-        near = cells.near(query[0], ordinals, cells.cell_of.view()[ordinals], least)
-        chosen = np.zeros(self.size, np.bool_)
-        chosen[near] = True
-        return self._scan(query, k, np.packbits(chosen, bitorder="little"))
+            return self._scan(query, k, fitting)
+        placed = fitting.placed
+        if placed is None or placed.cells is not cells:
+            placed = fitting.placed = PlacedVectors.of(cells, ordinals)
+        return self._compared(query, k, placed.near(query[0], least))
 
     def _scan(
-        self, query: NDArray[np.float32], k: int, bits: NDArray[np.uint8] | None
+        self, query: NDArray[np.float32], k: int, fitting: Fitting
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """Looks at all fitting vectors; there are at least k."""
-        parameters = None if bits is None else faiss.SearchParameters(sel=faiss.IDSelectorBitmap(bits))
+        if fitting.ordinals is not None and fitting.count * _PICKED_SHARE < self.size:
+            return self._compared(query, k, fitting.ordinals)
+        parameters = None if fitting.bits is None else faiss.SearchParameters(sel=faiss.IDSelectorBitmap(fitting.bits))
         raw, ordinals = self._storage().search(query, k, params=parameters)
         return ordinals[0], raw[0]
+
+    def _compared(
+        self, query: NDArray[np.float32], k: int, ordinals: NDArray[np.int64]
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Looks at some vectors, at least k: copied together they are compared sooner than picked out of all by a selector."""
+        storage = self._storage()
+        every = faiss.rev_swig_ptr(storage.codes.data(), self.size * storage.code_size)
+        few = _new_storage(self._layout)
+        few.add_sa_codes(np.take(every.reshape(self.size, storage.code_size), ordinals, axis=0))
+        raw, places = few.search(query, k)
+        return ordinals[places[0]], raw[0]
 
     def _storage(self) -> Any:
         return faiss.downcast_index(self._index.storage) if self._layout.graph else self._index
@@ -229,7 +254,7 @@ class VectorIndex:
         if self._layout.angular:
             return np.clip(scores, -1.0, 1.0)
         if self._layout.metric == memory_banks_pb2.VECTOR_METRIC_L2:
-            return 1 / (1 + np.sqrt(np.maximum(scores, 0)))
+            scores = 1 / (1 + np.sqrt(np.maximum(scores, 0)))
         return scores
 
     # What follows the bank's growth.
@@ -287,7 +312,7 @@ class VectorIndex:
         with self._lock.shared():
             faiss.write_index(self._index, str(path))
         cells = self._cells
-        state = {"tuning": np.array([self._width or 0, self._probed_at], np.int64)}
+        state: dict[str, NDArray[Any]] = {"tuning": np.array([self._width or 0, self._probed_at], np.int64)}
         if cells is not None:
             state |= {"centres": cells.centres, "cells": cells.cell_of.view()[: self.size]}
         return state
@@ -318,16 +343,24 @@ def _extreme(vectors: NDArray[np.float32]) -> bool:
     return bool((largest > 1e15).any() or (largest < 1e-15).any())
 
 
-def _new_index(layout: VectorLayout) -> Any:
+def _faiss_metric(layout: VectorLayout) -> Any:
     inner = layout.metric != memory_banks_pb2.VECTOR_METRIC_L2
-    metric = faiss.METRIC_INNER_PRODUCT if inner else faiss.METRIC_L2
-    half = faiss.ScalarQuantizer.QT_fp16
-    if not layout.graph:
-        if layout.angular:
-            return faiss.IndexScalarQuantizer(layout.dimension, half, metric)
-        return faiss.IndexFlat(layout.dimension, metric)
+    return faiss.METRIC_INNER_PRODUCT if inner else faiss.METRIC_L2
+
+
+def _new_storage(layout: VectorLayout) -> Any:
+    """Vectors without a graph."""
     if layout.angular:
-        index = faiss.IndexHNSWSQ(layout.dimension, half, layout.links, metric)
+        return faiss.IndexScalarQuantizer(layout.dimension, faiss.ScalarQuantizer.QT_fp16, _faiss_metric(layout))
+    return faiss.IndexFlat(layout.dimension, _faiss_metric(layout))
+
+
+def _new_index(layout: VectorLayout) -> Any:
+    if not layout.graph:
+        return _new_storage(layout)
+    metric = _faiss_metric(layout)
+    if layout.angular:
+        index = faiss.IndexHNSWSQ(layout.dimension, faiss.ScalarQuantizer.QT_fp16, layout.links, metric)
     else:
         index = faiss.IndexHNSWFlat(layout.dimension, layout.links, metric)
     index.hnsw.efConstruction = layout.construction_width

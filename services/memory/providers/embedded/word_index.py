@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from services.memory.providers.embedded.analysis import Language, cut
+from services.memory.analysis import Language, cut
 from services.memory.providers.embedded.growing import Growing
 from services.memory.records import WordQuery
 
@@ -130,9 +130,9 @@ class WordIndex:
         """
         phrases = [phrase for phrase in map(self._places, query.phrases) if phrase]
         required = [[number_of for _, number_of in phrase] for phrase in phrases]
-        terms = [self._fitting_words(word.text, prefix=word.prefix) for word in query.words]
+        asked = (self._fitting_words(word.text, prefix=word.prefix) for word in query.words)
+        terms = [term for term in asked if term is not None]
         terms += [self._of_stem(stem) for phrase in required for stem in phrase]
-        terms = [term for term in terms if term is not None]
         if not terms:
             return np.empty(0, np.int64), np.empty(0)
         scores, held = self._scored(terms, len(terms) - sum(map(len, required)), corpus)
@@ -194,7 +194,7 @@ class WordIndex:
         ordinals, often = ordinals[inside], often[inside]
         if len(numbers) > 1 and len(ordinals):
             ordinals, inverse = np.unique(ordinals, return_inverse=True)
-            often = np.bincount(inverse, often)
+            often = np.bincount(inverse, often).astype(np.float64)
         return ordinals, often
 
     def _fitting_words(self, text: str, *, prefix: bool) -> NDArray[np.int64] | None:

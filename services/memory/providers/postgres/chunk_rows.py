@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from google.protobuf import struct_pb2
 
 from caravan.memory.v1 import query_pb2
+from services.memory import analysis
 from services.memory.content import text_of
-from services.memory.providers.embedded import analysis
 from services.memory.providers.postgres import copying, facets, vectors, words
 from services.memory.providers.postgres.banks import Bank, Change
 from services.memory.providers.postgres.database import Connection

@@ -19,6 +19,8 @@ Connection: TypeAlias = Any
 """An asyncpg connection; asyncpg has no types."""
 T = TypeVar("T")
 
+START_SECONDS = 300.0
+"""Longest time to connect and to bring the tables to this version."""
 PROBE_SECONDS = 1.0
 """Time between two questions whether the server is there."""
 RELEASE_SECONDS = 5.0
@@ -56,7 +58,7 @@ class Database:
             UnavailableError: The server does not answer.
         """
         try:
-            async with asyncio.timeout(self._config.statement_timeout):
+            async with asyncio.timeout(START_SECONDS):
                 connection = await self._first_connection()
                 try:
                     self._extension_schema = await schema.prepare(connection, self._config.schema_name)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 FEW = 1_000
 """Chunks that fit a filter, up to which each of them is compared in any case."""
-DEARER = 20
+DEARER = 8
 """How much more it takes to visit a vector in the index than to compare it, about. To find k of n vectors of which f fit, the index visits
 `MARGIN` k n / f; comparing f takes less while f is below the root of `MARGIN * DEARER` k n."""
 MARGIN = 2

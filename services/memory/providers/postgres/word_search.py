@@ -8,7 +8,7 @@ Source: calc_rank_or in PostgreSQL's src/backend/utils/adt/tsrank.c.
 from itertools import accumulate, pairwise
 
 from caravan.memory.v1 import filters_pb2
-from services.memory.providers.embedded import analysis
+from services.memory import analysis
 from services.memory.providers.postgres.banks import Bank
 from services.memory.providers.postgres.chunks import LIVE
 from services.memory.providers.postgres.database import Database

@@ -7,7 +7,7 @@ word is its own stem, its positions have weight A (others have D); other words a
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from services.memory.providers.embedded.analysis import Language, cut
+from services.memory.analysis import Language, cut
 from services.memory.records import WordQuery
 
 LAST_POSITION = 16_383
