@@ -8,6 +8,7 @@ from pathlib import Path
 from random import Random
 
 import torch
+from tokenizers import Tokenizer
 from transformers import PreTrainedTokenizerFast
 
 from models.recipe.batches import Encoder, batches
@@ -30,43 +31,48 @@ def make_tokenizer(seed: int, dialogs: int = _TOKENIZER_DIALOGS) -> PreTrainedTo
 
 
 def build(out: Path, schedule: Schedule, *, seed: int, device: str, batch_tokens: int) -> None:
-    """Makes the tokenizer, trains the model and writes the checkpoint."""
+    """Makes the tokenizer, trains the model and writes the checkpoint; goes on where an earlier run was stopped.
+
+    While it runs, `<out>.state` beside the checkpoint holds what is needed to go on. Delete it to start over.
+    """
     torch.manual_seed(seed)
-    tokenizer = make_tokenizer(seed)
+    state = out.with_name(out.name + ".state")
+    tokenizer = wrap(Tokenizer.from_file(str(out / "tokenizer.json"))) if state.exists() else make_tokenizer(seed)
+
+    def save(trainer: Trainer) -> None:
+        save_checkpoint(trainer.model, tokenizer, out)
+        fresh = state.with_name(state.name + ".new")
+        torch.save(trainer.state(), fresh)
+        fresh.replace(state)
+
     model = build_model(Architecture(), tokenizer).to(device)
-    trainer = Trainer(
-        model,
-        schedule,
-        save=lambda trained: save_checkpoint(trained, tokenizer, out),
-        log=lambda line: print(line, flush=True),
-    )
-    source = Source(f"dialogs-{seed}")
+    trainer = Trainer(model, schedule, save, log=lambda line: print(line, flush=True))
+    if state.exists():
+        trainer.restore(torch.load(state, map_location=device))
+    source = Source(f"dialogs-{seed}-{trainer.step}")
     stream = batches(
         lambda: training_dialog(source, trainer.progress),
         Encoder(tokenizer.backend_tokenizer),
         Random(seed),
-        # Small batches while the model learns to copy, larger ones when the gradient's noise is what limits it.
-        tokens=lambda: batch_tokens // 2 if trainer.progress < 0.5 else batch_tokens,
+        tokens=lambda: batch_tokens,
         longest=_LONGEST_DIALOG,
     )
     trainer.run(stream)
+    state.unlink(missing_ok=True)
 
 
 def main() -> None:
     """Parses the command line and builds the model."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="folder of the checkpoint")
-    parser.add_argument("--steps", type=int, default=1900, help="optimizer steps; more make it better")
-    parser.add_argument(
-        "--minutes", type=float, default=None, help="stop and shorten the schedule after this many minutes"
-    )
-    parser.add_argument("--batch-tokens", type=int, default=3072, help="tokens of a batch, padding included")
+    parser.add_argument("--steps", type=int, default=4750, help="optimizer steps; more make it better")
+    parser.add_argument("--batch-tokens", type=int, default=3584, help="tokens of a batch, padding included")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     options = parser.parse_args()
     build(
         options.out,
-        Schedule(options.steps, options.minutes),
+        Schedule(options.steps),
         seed=options.seed,
         device=options.device,
         batch_tokens=options.batch_tokens,

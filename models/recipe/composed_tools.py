@@ -10,14 +10,14 @@ from models.recipe.outcomes import composed_outcome
 from models.recipe.parameters import Kind
 from models.recipe.source import Source
 
-_VERBS: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
+VERBS: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
     (("get", "fetch", "show", "read", "lookup"), ("Get the {}", "Show me the {}", "What is the {}",
       "I want to see the {}", "Give me the {}",
      "Fetch the {}", "Look up the {}", "Can you get the {}", "I need the {}")),
     (("find", "search", "list", "query"), ("Find the {}", "Search for a {}", "Look for a {}", "List every {}",
       "Find me a {}", "Can you find a {}",
      "Which {} is there")),
-    (("create", "add", "make", "new"), ("Create a {}", "Add a {}", "Make a new {}", "I want a new {}", "Set up a {}",
+    (("create", "add", "make", "build"), ("Create a {}", "Add a {}", "Make a new {}", "I want a new {}", "Set up a {}",
       "Please create a {}",
      "Can you add a {}")),
     (("delete", "remove", "cancel", "drop"), ("Delete the {}", "Remove the {}", "Cancel the {}", "Get rid of the {}",
@@ -36,7 +36,7 @@ _VERBS: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
     (("check", "test", "verify", "validate"), ("Check the {}", "Test the {}", "Verify the {}", "Please check the {}",
       "Can you verify the {}")),
 )  # fmt: skip
-_NOUNS = words.listed(
+NOUNS = words.listed(
     "account agenda alarm album appointment archive article asset auction backup badge balance banner battery bill blog "
     "booking budget bus cabin calendar campaign car card case catalog certificate channel chart claim clinic comment "
     "company contract coupon course cursor database deal delivery deposit device diary diet dinner discount document domain "
@@ -50,19 +50,24 @@ _NOUNS = words.listed(
     "survey talk task tax taxi team template test theater ticket tour trade train training transfer trip tutor vehicle "
     "video visa visit voucher warehouse website workout workshop"
 )
+_OPENINGS = (
+    "{v} the {n}", "{v} a {n}", "I need you to {v} the {n}", "Could you {v} a {n}", "Can you {v} the {n}", "{v} {n}", "I want to {v} a {n}",
+    "Would you {v} the {n}", "Help me to {v} a {n}", "It is time to {v} the {n}", "Time to {v} a {n}", "Go and {v} the {n}",
+    "I must {v} the {n}", "My boss wants to {v} a {n}", "We should {v} the {n}", "Use a tool to {v} the {n}", "Please {v} the {n}",
+    "I would like to {v} the {n}", "I have to {v} a {n}", "Somebody should {v} the {n}", "They told me to {v} the {n}", "Let us {v} a {n}",
+    "I forgot to {v} the {n}", "Kindly {v} the {n}", "We need to {v} a {n}", "Are you able to {v} the {n}", "Is it possible to {v} a {n}",
+    "You should {v} the {n}", "Let me {v} a {n}",
+)  # fmt: skip
+"""Ways to ask with the tool's own verb."""
 _POLITE = (
-    "{}.",
-    "{}.",
-    "{}.",
-    "{}?",
-    "{}",
-    "Please: {}.",
-    "Hi! {}.",
-    "{}, please.",
-    "{}, thanks.",
-    "Hello, {}.",
-    "Now {}.",
-)
+    "{}.", "{}.", "{}.", "{}?", "{}", "Please: {}.", "Hi! {}.", "{}, please.", "{}, thanks.", "Hello, {}.", "Now {}.", "Hey, {}.",
+    "{}, will you?", "Next: {}.", "Ok, {}.", "{} right now.", "{}, if you can.", "So {}.", "One more thing: {}.", "Good morning! {}.",
+    "Quickly: {}.", "{}!", "Dear assistant, {}.", "I have a task for you: {}.", "Well, {}.", "Right, {}.", "Excuse me, {}.",
+    "Quick one: {}.", "Hello there! {}.",
+    "Say, {}.", "{} for me.", "{}, would you?", "{} today.", "{} as soon as you can.", "Task: {}.", "Request: {}.",
+    "{} now, please.", "{} when you have a moment.", "To do: {}.", "Good afternoon. {}.", "{}. Thank you.", "{}. Thanks!",
+    "Could be urgent: {}.",
+)  # fmt: skip
 _DESCRIPTIONS = (
     "{v} a {n}",
     "{v} the {n}",
@@ -76,32 +81,35 @@ _DESCRIPTIONS = (
 def composed_tool(source: Source) -> OfferedTool:
     """Draws a tool that no list holds: a verb, one or two nouns and up to five parameters."""
     rng = source.rng
-    verbs, openings = source.pick(_VERBS)
-    nouns = [source.phrasing(_NOUNS) if rng.random() < 0.7 else words.invented_word(rng)]
+    verbs, openings = source.pick(VERBS)
+    nouns = [source.phrasing(NOUNS) if rng.random() < 0.35 else words.invented_word(rng)]
     if rng.random() < 0.45:
-        nouns.append(source.phrasing(_NOUNS) if rng.random() < 0.7 else words.invented_word(rng))
+        nouns.append(source.phrasing(NOUNS) if rng.random() < 0.35 else words.invented_word(rng))
     subject = " ".join(nouns)
     verb = source.pick(verbs)
     kinds = _kinds(source)
     declared: list[Parameter] = []
     for index, kind in enumerate(kinds):
-        declared.append(with_fresh_name(p.declare(source, kind, required=index == 0 or rng.random() < 0.65), declared))
+        declared.append(with_fresh_name(p.declare(source, kind, required=index == 0 or rng.random() < 0.8), declared))
     description = source.pick(_DESCRIPTIONS).format(v=verb, n=subject).replace("ss a", "s a")
     tool = Tool(_function_name(source, verb, nouns), description[0].upper() + description[1:], as_shown(declared))
 
     def ask(again: Source) -> Request:
         arguments: dict[str, Json] = {}
-        pieces: list[tuple[bool, str]] = []
+        pieces: list[str] = []
         for kind, parameter in zip(kinds, declared, strict=True):
             if parameter.required or again.chance(0.6):
                 value, text = kind.draw(again)
                 arguments[parameter.name] = value
-                pieces.append((" " in text and kind.param_type == "string", again.phrasing(kind.phrases).format(text)))
+                pieces.append(p.said(again, kind, parameter).format(text))
         again.rng.shuffle(pieces)
-        pieces.sort(key=lambda piece: piece[0])
-        said = " ".join([again.phrasing(openings).format(subject), *(piece for _, piece in pieces)]).replace(
-            " : ", ": "
-        )
+        if again.chance(0.3):
+            opening = again.phrasing(openings).format(subject)
+        else:
+            opening = again.phrasing(_OPENINGS).format(v=verb, n=subject)
+            opening = opening[0].upper() + opening[1:]
+        joint = again.pick((" ", " ", ", "))
+        said = joint.join([opening, *pieces]).replace(" : ", ": ").replace(", : ", ": ")
         polite = again.phrasing(_POLITE)
         said = polite.format(said if polite[0] == "{" or polite[1] in ":!" else said[0].lower() + said[1:])
         result, answer = composed_outcome(again, subject)
@@ -112,7 +120,7 @@ def composed_tool(source: Source) -> OfferedTool:
 
 def _kinds(source: Source) -> list[Kind]:
     """Parameter kinds of a composed tool: each natural kind at most once."""
-    count = source.weighted(((0, 0.5), (1, 4.0), (2, 4.0), (3, 2.0), (4, 1.0), (5, 0.4)))
+    count = source.weighted(((0, 0.4), (1, 5.0), (2, 4.0), (3, 1.0)))
     natural = source.rng.sample(p.NATURAL, count)
     return [kind if source.chance(0.5) else p.invented_kind(source) for kind in natural]
 

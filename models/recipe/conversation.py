@@ -9,10 +9,7 @@ from models.recipe import facts
 from models.recipe.dialog import Turn
 from models.recipe.source import Source
 from models.recipe.words import (
-    CITIES,
-    COLOURS,
     COMMON_NOUNS,
-    LANGUAGES,
     MONTHS,
     TOPICS,
     WEEKDAYS,
@@ -25,6 +22,8 @@ from models.recipe.words import (
 
 Exchange = tuple[str, str]
 """What the user says and what the assistant answers."""
+
+UNKNOWN = "I am sorry, I do not know that. I am only a small demo model."
 
 _WHAT_IS = (
     "What is {}?", "What is {}?", "Tell me about {}.", "Explain {}.", "Can you explain {}?",
@@ -63,19 +62,19 @@ def _vary(source: Source, question: str) -> str:
 def small_talk(source: Source) -> Exchange:
     """Greetings, thanks, moods."""
     questions, answers = source.pick(facts.SMALL_TALK)
-    return source.phrasing(questions), source.pick(answers)
+    return source.phrasing(questions), answers[0]
 
 
 def greeting(source: Source) -> Exchange:
     """The greeting and how-are-you families alone, because they open most conversations."""
     questions, answers = source.pick((facts.SMALL_TALK[0], facts.SMALL_TALK[0], facts.SMALL_TALK[4]))
-    return source.phrasing(questions), source.pick(answers)
+    return source.phrasing(questions), answers[0]
 
 
 def identity(source: Source) -> Exchange:
     """Who the model is."""
     questions, answers = source.pick(facts.IDENTITY)
-    return _vary(source, source.phrasing(questions)), source.pick(answers)
+    return _vary(source, source.phrasing(questions)), answers[0]
 
 
 def stack(source: Source) -> Exchange:
@@ -93,6 +92,8 @@ def general_fact(source: Source) -> Exchange:
              "Name the capital of {}.", "Do you know the capital of {}?", "Tell me the capital of {}.",
              "capital of {}?")
         )  # fmt: skip
+        if source.chance(0.15):
+            return _vary(source, f"Tell me about {city}."), f"{city} is the capital of {country}."
         return _vary(source, question.format(country)), f"The capital of {country} is {city}."
     questions, answer = source.pick(facts.GENERAL)
     return _vary(source, source.phrasing(questions)), answer
@@ -114,15 +115,15 @@ def joke(source: Source) -> Exchange:
 def arithmetic(source: Source) -> Exchange:
     """Sums, differences, products and exact quotients of small whole numbers."""
     rng = source.rng
-    top = rng.choice((10, 20, 50, 100))
+    top = rng.choice((10, 20))
     a, b = rng.randint(0, top), rng.randint(0, top)
     kind = rng.choice("++--**/")
     signs: tuple[str, ...]
     if kind == "*":
-        a, b = rng.randint(0, 12), rng.randint(0, 12)
+        a, b = rng.randint(0, 10), rng.randint(0, 10)
         result, signs, verbal = a * b, ("*", "times", "x", "multiplied by"), f"multiply {a} by {b}"
     elif kind == "/":
-        b, result = rng.randint(1, 12), rng.randint(0, 12)
+        b, result = rng.randint(1, 10), rng.randint(0, 10)
         a = b * result
         signs, verbal = ("/", "divided by"), f"divide {a} by {b}"
     elif kind == "-":
@@ -140,36 +141,11 @@ def arithmetic(source: Source) -> Exchange:
     return _vary(source, question), f"{a} {kind} {b} = {result}."
 
 
-def comparison(source: Source) -> Exchange:
-    """Which of two numbers is larger."""
-    a, b = source.rng.sample(range(100), 2)
-    if source.chance(0.5):
-        question = source.phrasing(
-            (
-                "Which is larger, {} or {}?",
-                "Which is bigger: {} or {}?",
-                "What is more, {} or {}?",
-                "Which number is greater, {} or {}?",
-            )
-        )
-        return _vary(source, question.format(a, b)), f"{max(a, b)} is larger than {min(a, b)}."
-    question = source.phrasing(
-        (
-            "Which is smaller, {} or {}?",
-            "Which is less: {} or {}?",
-            "Which number is lower, {} or {}?",
-            "What is smaller, {} or {}?",
-        )
-    )
-    return _vary(source, question.format(a, b)), f"{min(a, b)} is smaller than {max(a, b)}."
-
-
 _UNITS: tuple[tuple[str, str, int, int], ...] = (
-    ("hours", "minutes", 60, 10), ("minutes", "seconds", 60, 10), ("days", "hours", 24, 7), ("weeks", "days", 7, 12),
-    ("years", "months", 12, 10), ("kilometers", "meters", 1000, 50), ("meters", "centimeters", 100, 50),
-    ("centimeters", "millimeters", 10, 90), ("kilograms", "grams", 1000, 50), ("liters", "milliliters", 1000, 50),
-    ("feet", "inches", 12, 10), ("tons", "kilograms", 1000, 50), ("dozens", "pieces", 12, 8), ("dollars",
-     "cents", 100, 60),
+    ("hours", "minutes", 60, 10), ("minutes", "seconds", 60, 10), ("days", "hours", 24, 7), ("weeks", "days", 7, 10),
+    ("years", "months", 12, 10), ("kilometers", "meters", 1000, 10), ("meters", "centimeters", 100, 10),
+    ("centimeters", "millimeters", 10, 10), ("kilograms", "grams", 1000, 10), ("liters", "milliliters", 1000, 10),
+    ("feet", "inches", 12, 10), ("tons", "kilograms", 1000, 10), ("dozens", "pieces", 12, 10), ("dollars", "cents", 100, 10),
 )  # fmt: skip
 
 
@@ -258,7 +234,7 @@ def introduction(source: Source) -> Exchange:
     said = source.phrasing(
         ("My name is {}.", "I am {}.", "Hi, I'm {}.", "Hello, my name is {}", "Call me {}.", "You can call me {}.")
     )
-    return said.format(name), source.pick((f"Nice to meet you, {name}!", f"Hello {name}! How can I help you?"))
+    return said.format(name), f"Nice to meet you, {name}!"
 
 
 def opinion(source: Source) -> Exchange:
@@ -290,28 +266,18 @@ def short_text(source: Source) -> Exchange:
 
 def unknown(source: Source) -> Exchange:
     """Questions outside the domain: say so instead of making something up."""
-    name = invented_name(source.rng)
     question = source.phrasing(
-        ("Who won the {} cup in {}?", "What is the population of {}? I read it was {}.", "Who was king of {} in {}?",
-         "Who is the president of {} in {}?", "What did {} say in {}?", "When did {} write number {}?",
-         "How tall is {}, more than {}?", "Who directed the film {} in {}?")
-    ).format(name, source.rng.randint(1500, 2030))  # fmt: skip
-    return _vary(source, question), source.pick(
-        ("I am sorry, I do not know that. I am only a small demo model.", "I do not know that, I am afraid.")
-    )
-
-
-def simple_list(source: Source) -> Exchange:
-    """Short lists."""
-    count = source.rng.randint(2, 4)
-    words = {2: "two", 3: "three", 4: "four"}
-    kind, items = source.pick(
-        (("cities", CITIES[:20]), ("colors", COLOURS[:8]), ("languages", LANGUAGES[:8]), ("things", COMMON_NOUNS[:30]))
-    )
-    asked = source.phrasing(("Name {} {}.", "List {} {}.", "Give me {} {}.", "Tell me {} {}.", "Can you name {} {}?"))
-    chosen = source.rng.sample(items, count)
-    answer = ", ".join(chosen[:-1]) + " and " + chosen[-1] + "."
-    return asked.format(source.pick((words[count], str(count))), kind), answer[0].upper() + answer[1:]
+        ("Who won the {n} cup in {y}?", "What is the population of {n}?", "Who was king of {n} in {y}?", "Who is the president of {n}?",
+         "What did {n} say in {y}?", "When did {n} write number {y}?", "How tall is {n}?", "Who directed the film {n} in {y}?",
+         "Why do {w}s {w2}?", "How do I repair a {w}?", "What is the best {w} for a {w2}?", "Where was {n} born?",
+         "Who invented the {w}?",
+         "How many {w}s are in a {w2}?", "What is the history of the {w}?", "Which {w} does {n} prefer?",
+         "When does the {w} in {n} open?",
+         "How much does a {w} cost?", "Who wrote the book {n}?", "Is a {w} bigger than a {w2}?", "How long does a {w} live?")
+    )  # fmt: skip
+    one, other = source.rng.sample(COMMON_NOUNS, 2)
+    question = question.format(n=invented_name(source.rng), y=source.rng.randint(1500, 2030), w=one, w2=other)
+    return _vary(source, question), UNKNOWN
 
 
 def recall(source: Source) -> list[Exchange]:
@@ -328,7 +294,10 @@ def recall(source: Source) -> list[Exchange]:
     ))  # fmt: skip
     value = person(rng) if "name" in fact or "with" in fact else place(rng)
     middle = [single_exchange(source) for _ in range(rng.randint(0, 2))]
-    first = (fact.format(value), source.pick(("Good to know!", "Thank you, I will remember that.", "All right.")))
+    first = (
+        fact.format(value),
+        f"Nice to meet you, {value}!" if "name is" in fact else "Thank you, I will remember that.",
+    )
     return [first, *middle, (_vary(source, question), answer.format(value))]
 
 
@@ -348,9 +317,8 @@ def today(source: Source, day: date) -> Exchange:
 
 
 KINDS: tuple[tuple[Callable[[Source], Exchange], float], ...] = (
-    (greeting, 3.0), (small_talk, 3.0), (identity, 3.0), (stack, 4.0), (general_fact, 3.0), (joke, 0.4), (arithmetic, 4.0),
-    (comparison, 0.7), (units, 1.5), (calendar, 1.2), (repeat, 1.5), (introduction, 1.0), (opinion, 0.6), (short_text, 0.5),
-    (unknown, 1.0), (simple_list, 0.6),
+    (greeting, 3.0), (small_talk, 3.0), (identity, 3.0), (stack, 4.0), (general_fact, 2.5), (joke, 0.3), (arithmetic, 4.0),
+    (units, 2.0), (calendar, 1.2), (repeat, 1.0), (introduction, 1.0), (opinion, 0.5), (short_text, 0.3), (unknown, 2.0),
 )  # fmt: skip
 
 

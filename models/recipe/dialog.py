@@ -18,7 +18,8 @@ class Parameter:
     """A JSON schema type: string, integer, number, boolean, object, array."""
     description: str
     required: bool = True
-    default: Json = None
+    schema: Mapping[str, Json] | None = None
+    """JSON Schema, where the type alone does not say what the value holds."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,8 @@ class Turn:
     calls: tuple[Call, ...] = ()
     context: str = ""
     """Retrieved text that travels with a user turn."""
+    key: str = ""
+    """What a right answer has to hold, where that is less than the whole text."""
 
 
 @dataclass(frozen=True)

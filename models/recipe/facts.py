@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from models.recipe.words import listed
 
+# The first answer is the one that the model learns; the others count as right, too.
 IDENTITY: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
     (
         ("Who are you?", "What are you?", "What is your name?", "Tell me about yourself.", "Introduce yourself.",
@@ -164,6 +165,7 @@ JOKES = (
     "I would tell you a joke about UDP, but you might not get it.",
 )
 
+# The first answer is the one that the model learns; the others count as right, too.
 SMALL_TALK: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
     (
         ("Hello", "Hi", "Hey", "Hello!", "Hi!", "Hi there", "Hello there!", "Hey there", "Greetings", "Hello Caravan",

@@ -59,7 +59,7 @@ NATURAL_TOOLS: tuple[NaturalTool, ...] = (
     ),
     NaturalTool(
         "search", ("web_search", "search", "search_web", "internet_search"),
-        ("Search the web", "Search the internet for information"), (p.QUERY,), (p.COUNT,),
+        ("Search the web", "Search the internet for information"), (p.QUERY,), (),
         ("Search the web for {0}.", "Look up {0} on the internet.", "Find information about {0}.", "Search for {0}.",
          "Can you search {0}?", "Please look up {0} online.", "Google {0}."),
         (('{{"results": ["{word} guide", "{word} news"]}}', "I found {word} guide and {word} news."),
@@ -68,17 +68,16 @@ NATURAL_TOOLS: tuple[NaturalTool, ...] = (
     NaturalTool(
         "email", ("send_email", "email_send", "mail", "send_mail"),
         ("Send an email", "Sends a mail to an address"), (p.EMAIL, p.TITLE, p.TEXT), (),
-        ('Send an email to {0} with the subject "{1}" and the text "{2}".', "Email {0} about {1}: {2}",
-         'Write to {0}, subject "{1}", saying "{2}".', "Please mail {0} with subject {1} and message {2}.",
+        ('Send an email to {0} with the subject "{1}" and the text "{2}".', 'Email {0} about "{1}": "{2}"',
+         'Write to {0}, subject "{1}", saying "{2}".', 'Please mail {0} with subject "{1}" and message "{2}".',
          'Send {0} a mail titled "{1}" that says "{2}".'),
         (("sent", "I sent the email to {0}."), ('{{"status": "sent", "id": "{code}"}}', "The email to {0} was sent with id {code}.")),
     ),
     NaturalTool(
         "reminder", ("set_reminder", "create_reminder", "add_reminder", "reminder"),
         ("Set a reminder", "Creates a reminder at a time"), (p.TEXT, p.TIME), (p.WEEKDAY,),
-        ("Remind me to {0} at {1}.", 'Set a reminder "{0}" at {1}.', "Add a reminder at {1} to {0}.",
-         "At {1}, remind me to {0}.",
-         "I need a reminder at {1}: {0}.", "Please remind me at {1} to {0}."),
+        ('Remind me at {1}: "{0}".', 'Set a reminder "{0}" at {1}.', 'Add a reminder at {1} that says "{0}".',
+         'At {1}, remind me: "{0}".', 'I need a reminder at {1}: "{0}".', 'Please remind me about "{0}" at {1}.'),
         (("ok", "I will remind you at {1}: {0}."), ('{{"reminder_id": "{code}"}}', "The reminder {code} is set for {1}.")),
     ),
     NaturalTool(
@@ -100,8 +99,8 @@ NATURAL_TOOLS: tuple[NaturalTool, ...] = (
     NaturalTool(
         "translation", ("translate", "translate_text", "translator"),
         ("Translate a text", "Translates text into another language"), (p.TEXT, p.LANGUAGE), (),
-        ('Translate "{0}" into {1}.', "How do you say {0} in {1}?", "Translate {0} to {1}.", 'What is "{0}" in {1}?',
-         "Please give me the {1} translation of {0}.", 'I need "{0}" in {1}.'),
+        ('Translate "{0}" into {1}.', 'How do you say "{0}" in {1}?', 'Translate "{0}" to {1}.', 'What is "{0}" in {1}?',
+         'Please give me the {1} translation of "{0}".', 'I need "{0}" in {1}.'),
         (("{word} {word2}", 'In {1} it is "{word} {word2}".'),
          ('{{"translation": "{word} {word2}"}}', 'The translation is "{word} {word2}".')),
     ),
@@ -218,7 +217,7 @@ def natural_tool(source: Source, spec: NaturalTool | None = None) -> OfferedTool
                 value, text = kind.draw(again)
                 arguments[parameter.name] = value
                 said = (
-                    f"{said.rstrip('.?')} {again.phrasing(kind.phrases).format(text)}{said[len(said.rstrip('.?')) :]}"
+                    f"{said.rstrip('.?')} {p.said(again, kind, parameter).format(text)}{said[len(said.rstrip('.?')) :]}"
                 )
         result, answer = natural_outcome(again, spec.subject, spec.results, texts)
         return Request(said, Call(tool.name, in_order(tool, arguments)), result, answer)

@@ -10,6 +10,9 @@ from models.recipe.parameters import Value
 from models.recipe.source import Source
 
 _ERRORS = ("Error: {} not found", "Error: {} timed out", "Error: {} is not available", "error: no access to {}")
+FIELDS = ("status", "price", "total", "owner", "name", "code", "count", "place", "date", "score", "time", "distance", "level", "title",
+           "temperature", "weight", "manager", "city", "number", "rating")  # fmt: skip
+_NUMERIC = ("price", "total", "count", "score", "distance", "level", "temperature", "weight", "number", "rating")
 
 
 def natural_outcome(
@@ -17,8 +20,9 @@ def natural_outcome(
 ) -> tuple[str, str]:
     """What a natural tool returns, an error now and then, and the answer made of it."""
     if source.chance(0.06):
-        error = source.pick(_ERRORS).format(subject)
-        return error, f"I am sorry, the tool failed: {re.sub('^[Ee]rror: ', '', error)}."
+        return _error(source, subject)
+    if source.chance(0.2):
+        return _object(source)
     result, answer = source.pick(results)
     draws = _draws(source)
     return result.format(*texts, **draws), answer.format(*texts, **draws)
@@ -26,25 +30,38 @@ def natural_outcome(
 
 def composed_outcome(source: Source, subject: str) -> tuple[str, str]:
     """What a composed tool returns: a word, a sentence or an object, and the answer made of it."""
-    draws = _draws(source)
     if source.chance(0.06):
-        error = source.pick(_ERRORS).format(subject)
-        return error, f"I am sorry, the tool failed: {re.sub('^[Ee]rror: ', '', error)}."
-    if source.chance(0.25):
-        state = source.pick((draws["word"], draws["code"], draws["n"], draws["state"]))
+        return _error(source, subject)
+    kind = source.weighted((("word", 2.0), ("sentence", 2.0), ("done", 0.7), ("object", 6.0)))
+    if kind == "object":
+        return _object(source)
+    if kind == "done":
+        return source.pick(("ok", "done", "success", '{"status": "ok"}', '{"success": true}', "null")), "Done."
+    draws = _draws(source)
+    if kind == "word":
+        state = source.pick((draws["word"], draws["code"], draws["n"], draws["state"], draws["clock"]))
         return state, f"The {subject} is {state}."
-    if source.chance(0.25):
-        sentence = f"{draws['word']} {source.pick(('has', 'found', 'made', 'needs'))} {draws['n']} {source.pick(words.COMMON_NOUNS)}"
-        return sentence, f"For the {subject}: {sentence}."
-    names = source.rng.sample(
-        ("status", "price", "total", "owner", "name", "code", "count", "place", "date", "score"),
-        source.rng.randint(1, 3),
-    )
-    values: dict[str, Value] = {name: _field(source, name) for name in names}
-    said = [f"the {name} is {text}" for name, (_, text) in values.items()]
+    sentence = f"{draws['word']} {source.pick(('has', 'found', 'made', 'needs', 'is'))} {draws['n']} {source.pick(words.COMMON_NOUNS)}"
+    return sentence, f"{sentence}."
+
+
+def _error(source: Source, subject: str) -> tuple[str, str]:
+    error = source.pick(_ERRORS).format(subject)
+    return error, f"I am sorry, the tool failed: {re.sub('^[Ee]rror: ', '', error)}."
+
+
+def _object(source: Source) -> tuple[str, str]:
+    """A JSON object of one to four fields, each of which the answer tells."""
+    count = source.weighted(((1, 3.0), (2, 3.0), (3, 1.5), (4, 0.5)))
+    names = source.rng.sample(FIELDS, count)
+    if source.chance(0.4):
+        names = [f"{words.invented_word(source.rng)}_{name}" if source.chance(0.3) else name for name in names]
+        names[0] = words.invented_word(source.rng)
+    values: dict[str, Value] = {name: _field(source, name.rsplit("_", 1)[-1]) for name in names}
+    said = [f"the {name.replace('_', ' ')} is {text}" for name, (_, text) in values.items()]
     body = ", ".join(f'"{name}": {value}' for name, (value, _) in values.items())
     answer = said[0] if len(said) == 1 else ", ".join(said[:-1]) + " and " + said[-1]
-    return "{" + body + "}", f"For the {subject}, {answer}."
+    return "{" + body + "}", f"{answer[0].upper()}{answer[1:]}."
 
 
 def _draws(source: Source) -> dict[str, str]:
@@ -63,15 +80,20 @@ def _draws(source: Source) -> dict[str, str]:
 
 def _field(source: Source, name: str) -> Value:
     """A field of a result object: its JSON text and its spoken form."""
-    if name in ("price", "total", "count", "score"):
-        number = str(source.rng.randint(1, 5000))
+    rng = source.rng
+    if name in _NUMERIC:
+        number = str(rng.randint(1, 5000)) if source.chance(0.8) else str(round(rng.uniform(0, 100), 1))
         return number, number
-    text = {
+    drawers = {
         "status": lambda: source.pick(("open", "closed", "ready", "done", "active", "pending")),
-        "owner": lambda: words.person(source.rng),
-        "name": lambda: words.invented_name(source.rng),
-        "code": lambda: words.code(source.rng),
-        "place": lambda: words.place(source.rng),
-        "date": lambda: words.iso_date(source.rng),
-    }[name]()
+        "owner": lambda: words.person(rng),
+        "manager": lambda: words.person(rng),
+        "code": lambda: words.code(rng),
+        "place": lambda: words.place(rng),
+        "city": lambda: words.place(rng),
+        "date": lambda: words.iso_date(rng),
+        "time": lambda: words.clock_time(rng),
+        "title": lambda: words.phrase(rng),
+    }
+    text = drawers.get(name, lambda: words.invented_name(rng))()
     return f'"{text}"', text

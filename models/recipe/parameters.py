@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from random import Random
 
@@ -24,6 +24,8 @@ class Kind:
     draw: Callable[[Source], Value]
     phrases: tuple[str, ...]
     """Ways to say it within a request; `{}` is the value."""
+    schema: Mapping[str, Json] | None = None
+    """JSON Schema, where the type alone does not say what the value holds."""
 
 
 def said_as_is(draw: Callable[[Random], str]) -> Callable[[Source], Value]:
@@ -83,7 +85,7 @@ def _symbol(source: Source) -> Value:
 PLACE = Kind(
     ("city", "location", "place", "town", "destination"), "string",
     ("The name of the city", "The city and region", "Where to look", "Name of the place"), said_as_is(words.place),
-    ("in {}", "for {}", "at {}", "near {}", "in the city of {}"),
+    ("in {}", "in {}", "at {}", "near {}", "in the city of {}"),
 )  # fmt: skip
 ORIGIN = Kind(
     ("origin", "from_city", "departure", "start_place"), "string", ("Where the trip starts", "City of departure"),
@@ -108,7 +110,7 @@ WEEKDAY = Kind(
 )  # fmt: skip
 TIME = Kind(
     ("time", "at_time", "hour", "start_time"), "string", ("The time of day", "When, as a clock time"),
-    said_as_is(words.clock_time), ("at {}", "at time {}", "for {}", "starting at {}"),
+    said_as_is(words.clock_time), ("at {}", "at {}", "at the time {}", "starting at {}"),
 )  # fmt: skip
 COUNT = Kind(
     ("count", "limit", "number", "max_results", "n", "quantity"), "integer", ("How many", "The number of items",
@@ -129,7 +131,7 @@ PEOPLE = Kind(
 )  # fmt: skip
 AMOUNT = Kind(
     ("amount", "value", "price", "sum"), "number", ("The amount", "The amount of money", "A number"),
-    _decimal, ("of {}", "for {}", "with an amount of {}", "worth {}"),
+    _decimal, ("of {}", "for the amount of {}", "with an amount of {}", "worth {}"),
 )  # fmt: skip
 EMAIL = Kind(
     ("email", "to", "address", "recipient"), "string", ("The email address", "Where to send it"),
@@ -142,15 +144,17 @@ IDENTIFIER = Kind(
 )  # fmt: skip
 TEXT = Kind(
     ("text", "message", "note", "body", "content"), "string", ("The text", "The message to use", "What to write"),
-    said_as_is(words.phrase), ("saying {}", "with the text {}", 'that says "{}"', "with the message {}", ": {}"),
+    said_as_is(words.phrase), ('saying "{}"', 'with the text "{}"', 'that says "{}"', "with the message '{}'", ': "{}"',
+     'and the words "{}"'),
 )  # fmt: skip
 TITLE = Kind(
     ("title", "subject", "label", "headline"), "string", ("The title", "A short title", "The subject line"),
-    said_as_is(words.phrase), ("titled {}", "called {}", 'with the title "{}"', "named {}", 'with the subject "{}"'),
+    said_as_is(words.phrase), ('titled "{}"', 'called "{}"', 'with the title "{}"', "named '{}'", 'with the subject "{}"',
+     'under the title "{}"'),
 )  # fmt: skip
 QUERY = Kind(
     ("query", "q", "search_term", "keywords"), "string", ("The search query", "What to search for"),
-    said_as_is(words.phrase), ("about {}", "for {}", 'for "{}"', "on {}"),
+    said_as_is(words.phrase), ('about "{}"', "for '{}'", 'for "{}"', 'on "{}"'),
 )  # fmt: skip
 LANGUAGE = Kind(
     ("language", "target_language", "to_language", "lang"), "string", ("The language", "The language to translate to"),
@@ -197,7 +201,7 @@ NATURAL = (
     COLOUR, UNIT, PRIORITY, SIZE, ITEMS,
 )  # fmt: skip
 
-_PARTS = words.listed(
+PARTS = words.listed(
     "account age batch block bonus branch brand budget bundle cabin channel chapter class client color course depth "
     "device distance door draft engine factor filter floor folder gate grade grid group guest height index job key "
     "kind lane layer length line lock margin mark mode motor node offset option order owner page panel part path "
@@ -210,35 +214,119 @@ _PARTS = words.listed(
 
 def invented_kind(source: Source) -> Kind:
     """Returns a parameter that no list above holds, said by its own name, such as `with shelf code KX-4821`."""
+    name, said = _invented_name(source)
+    make = source.weighted(((_text_or_number, 7.0), (_flag, 2.0), (_numbers, 0.5), (_object, 1.0)))
+    return make(source, name, said)
+
+
+def _invented_name(source: Source) -> tuple[str, str]:
+    """A parameter's name, and how a user says it."""
     rng = source.rng
-    parts = [source.phrasing(_PARTS) if rng.random() < 0.75 else words.invented_word(rng)]
+    parts = [source.phrasing(PARTS) if rng.random() < 0.4 else words.invented_word(rng)]
     if rng.random() < 0.5:
-        parts.append(rng.choice(("id", "name", "code", "type", "value", "number", "level", source.phrasing(_PARTS))))
-    said = " ".join(parts)
-    base = rng.choice((PLACE, PERSON, IDENTIFIER, TEXT, AMOUNT, COUNT, AMOUNT, COUNT, None, None))
-    if base is None:
-        return _flag("_".join(parts), said)
-    phrases = (f"with {said} {{}}", f"and {said} {{}}", f"{said} {{}}", f"{said}: {{}}", f"with a {said} of {{}}", f"set {said} to {{}}",
-               f"using {said} {{}}", f"whose {said} is {{}}")  # fmt: skip
-    descriptions = (f"The {said}", f"Which {said} to use", f"{said.capitalize()} of the item", f"The {said} to set")
-    draw = said_as_is(words.invented_word) if base is PERSON and rng.random() < 0.5 else base.draw
-    return replace(base, names=("_".join(parts),), descriptions=descriptions, phrases=phrases, draw=draw)
+        parts.append(rng.choice(("id", "name", "code", "type", "value", "number", "level", source.phrasing(PARTS))))
+    return "_".join(parts), " ".join(parts)
 
 
-def _flag(name: str, said: str) -> Kind:
+def _descriptions(said: str) -> tuple[str, ...]:
+    return (
+        f"The {said}",
+        f"Which {said} to use",
+        f"{said.capitalize()} of the item",
+        f"The {said} to set",
+        said.capitalize(),
+    )
+
+
+def _text_or_number(source: Source, name: str, said: str) -> Kind:
+    base = source.pick((PLACE, PERSON, IDENTIFIER, TEXT, AMOUNT, COUNT, AMOUNT, COUNT))
+    draw = said_as_is(words.invented_word) if base is PERSON and source.chance(0.5) else base.draw
+    mark = '"{}"' if base is TEXT else "{}"
+    phrases = (f"with {said} {mark}", f"and {said} {mark}", f"{said} {mark}", f"{said}: {mark}", f"with a {said} of {mark}",
+        f"set {said} to {mark}",
+               f"using {said} {mark}", f"whose {said} is {mark}", f"where the {said} is {mark}", f"{said} = {mark}")  # fmt: skip
+    return replace(base, names=(name,), descriptions=_descriptions(said), phrases=phrases, draw=draw)
+
+
+def _flag(_source: Source, name: str, said: str) -> Kind:
     """A boolean: the value is said by the words around its name."""
 
     def draw(source: Source) -> Value:
         value = source.chance(0.5)
         if value:
             return True, source.phrasing(
-                (f"with {said}", f"with {said} on", f"{said}: yes", f"{said} true", f"with {said} enabled")
+                (
+                    f"with {said}",
+                    f"with {said} on",
+                    f"{said}: yes",
+                    f"{said} true",
+                    f"with {said} enabled",
+                    f"{said} on",
+                    f"turn {said} on",
+                )
             )
         return False, source.phrasing(
-            (f"without {said}", f"with {said} off", f"{said}: no", f"{said} false", f"with {said} disabled")
-        )
+            (f"without {said}", f"with {said} off", f"{said}: no", f"{said} false", f"with {said} disabled", f"no {said}",
+            f"turn {said} off")
+        )  # fmt: skip
 
     return Kind((name,), "boolean", (f"Whether to use {said}", f"Turn {said} on", f"True for {said}"), draw, ("{}",))
+
+
+def _numbers(_source: Source, name: str, said: str) -> Kind:
+    """An array of whole numbers."""
+
+    def draw(source: Source) -> Value:
+        numbers = [source.rng.randint(0, 200) for _ in range(source.rng.randint(2, 3))]
+        return list(numbers), ", ".join(map(str, numbers[:-1])) + f" and {numbers[-1]}"
+
+    phrases = (f"with {said} {{}}", f"{said}: {{}}", f"using {said} {{}}", f"and {said} {{}}", f"{said} {{}}")
+    return Kind((name,), "array", (f"The {said} numbers", f"List of {said}"), draw, phrases)
+
+
+def _object(source: Source, name: str, said: str) -> Kind:
+    """An object of two or three fields, said field by field: `with shelf: height 20 and maker Brelvaix`."""
+    fields: dict[str, Callable[[Source], Value]] = {}
+    count = source.weighted(((2, 3.0), (3, 1.0)))
+    while len(fields) < count:
+        field = source.phrasing(PARTS)
+        if field not in name:
+            fields[field] = source.pick((said_as_is(words.invented_name), said_as_is(words.place), _integer(1, 500)))
+    draws = dict(sorted(fields.items()))
+    numeric = {field: isinstance(draw(Source(field))[0], int) for field, draw in draws.items()}
+
+    def value(again: Source) -> Value:
+        drawn = {field: draw(again) for field, draw in draws.items()}
+        parts = [f"{field} {text}" for field, (_, text) in drawn.items()]
+        return {field: value for field, (value, _) in drawn.items()}, ", ".join(parts[:-1]) + f" and {parts[-1]}"
+
+    schema: dict[str, Json] = {
+        "type": "object",
+        "properties": {field: {"type": "integer" if numeric[field] else "string"} for field in draws},
+    }
+    phrases = (
+        f"with {said}: {{}}",
+        f"with the {said} {{}}",
+        f"with {said} of {{}}",
+        f"using {said} {{}}",
+        f"{said}: {{}}",
+    )
+    return Kind((name,), "object", _descriptions(said), value, phrases, schema)
+
+
+_GENERIC_PHRASES = (
+    "with {} {{}}", "{}: {{}}", "with the {} {{}}", "{} {{}}", "the {} is {{}}", "where the {} is {{}}", "with {{}} as the {}",
+    "and {} {{}}", "({}: {{}})", "use {{}} as {}", "having {} {{}}", "take {{}} for the {}", "{} equal to {{}}", "the {} should be {{}}",
+    "make the {} {{}}", "put {} at {{}}", "[{}: {{}}]", "{} - {{}}", "let {} be {{}}", "with {} as {{}}", "the {} must be {{}}",
+)  # fmt: skip
+
+
+def said(source: Source, kind: Kind, parameter: Parameter) -> str:
+    """Draws a way to say a parameter: one of its kind's own, or one with its name; `{}` is the value."""
+    if kind.phrases == ("{}",) or kind.schema or source.chance(0.7):
+        return source.phrasing(kind.phrases)
+    mark = '"{}"' if any(mark in kind.phrases[0] for mark in "\"'") else "{}"
+    return source.phrasing(_GENERIC_PHRASES).format(parameter.name.replace("_", " ")).replace("{}", mark)
 
 
 _OTHER_TYPE_NAMES = {"string": "str", "integer": "int", "number": "float", "boolean": "bool", "array": "list"}
@@ -246,5 +334,9 @@ _OTHER_TYPE_NAMES = {"string": "str", "integer": "int", "number": "float", "bool
 
 def declare(source: Source, kind: Kind, *, required: bool = True) -> Parameter:
     """Draws a declaration of a parameter of this kind, its type now and then in Python's words."""
-    type_name = _OTHER_TYPE_NAMES[kind.param_type] if source.chance(0.15) else kind.param_type
-    return Parameter(source.pick(kind.names), type_name, source.pick(kind.descriptions), required)
+    type_name = _OTHER_TYPE_NAMES.get(kind.param_type, kind.param_type) if source.chance(0.1) else kind.param_type
+    name = source.pick(kind.names)
+    if kind in NATURAL and source.chance(0.4):
+        first = source.phrasing(PARTS) if source.chance(0.4) else words.invented_word(source.rng)
+        name = f"{first}_{name}"
+    return Parameter(name, type_name, source.pick(kind.descriptions), required, schema=kind.schema)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from caravan.types.v1 import types_pb2 as types
-from models.recipe.dialog import Dialog, Tool, Turn
+from models.recipe.dialog import Dialog, Parameter, Tool, Turn
 from services.inference.prompts import llama3
 from services.inference.tool_calls.encode import encode
 
@@ -26,7 +26,7 @@ def prompt(dialog: Dialog) -> str:
     """Returns the text of a dialog that waits for the assistant's next turn."""
     return llama3.render_chat(
         messages(dialog),
-        tools=[_tool(tool) for tool in dialog.tools],
+        tools=[tool_definition(tool) for tool in dialog.tools],
         tool_config=types.ToolConfig(tool_prompt_format=_FORMATS[dialog.tool_format]),
         today=dialog.today,
         default_format=_FORMATS["json" if dialog.dated else "python_list"],
@@ -86,9 +86,16 @@ def _calls(turn: Turn, start: int) -> list[types.ToolCall]:
     ]
 
 
-def _tool(tool: Tool) -> types.ToolDefinition:
-    parameters = {
-        q.name: types.ToolParamDefinition(param_type=q.param_type, description=q.description, required=q.required)
-        for q in tool.parameters
-    }
+def tool_definition(tool: Tool) -> types.ToolDefinition:
+    """Returns a tool as the contract's message."""
+    parameters = {parameter.name: _parameter(parameter) for parameter in tool.parameters}
     return types.ToolDefinition(tool_name=tool.name, description=tool.description, parameters=parameters)
+
+
+def _parameter(parameter: Parameter) -> types.ToolParamDefinition:
+    written = types.ToolParamDefinition(
+        param_type=parameter.param_type, description=parameter.description, required=parameter.required
+    )
+    if parameter.schema is not None:
+        written.schema.update(dict(parameter.schema))
+    return written

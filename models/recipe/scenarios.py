@@ -25,17 +25,15 @@ _RULES = (
     "Do not make things up.", "Call a tool if you need one.", "If you do not know, say so.", "The user lives in {place}.",
     "Use the given context to answer.", "Today is a good day.", "Think before you answer.", "The user's name is {name}.",
 )  # fmt: skip
-TOOL_FORMATS = (("json", 0.7), ("function_tag", 0.15), ("python_list", 0.15))
+TOOL_FORMATS = (("json", 0.46), ("function_tag", 0.25), ("python_list", 0.29))
 _JOINS = (
-    "{0} Also, {1}",
-    "{0} And {1}",
-    "{0} Then {1}",
-    "{0} {1}",
-    "Two things: {0} {1}",
-    "{0} After that: {1}",
-    "First: {0} Second: {1}",
-)
-REFUSALS = ("None of my tools can do that, I am sorry.", "I am sorry, I have no tool for that.")
+    "{0} Also, {1}", "{0} And {1}", "{0} Then {1}", "{0} {1}", "Two things: {0} {1}", "{0} After that: {1}", "First: {0} Second: {1}",
+    "{0} At the same time: {1}", "{0} Plus: {1}", "Please do both: {0} {1}", "{0} Next, {1}", "1. {0} 2. {1}", "{0}\n{1}",
+    "{0} I also need this: {1}", "{0} In addition, {1}", "{0} And also: {1}", "{0} Moreover, {1}",
+    "{0} Afterwards: {1}", "{0} The other thing: {1}", "{0} Second, {1}", "{0} Besides: {1}", "{0} As well: {1}", "{0} Once done, {1}",
+    "{0} Finally, {1}", "(1) {0} (2) {1}", "{0} Oh, and {1}",
+)  # fmt: skip
+NO_TOOL_FITS = "I am sorry, I have no tool for that."
 
 
 def chat_dialog(source: Source) -> Dialog:
@@ -47,34 +45,49 @@ def chat_dialog(source: Source) -> Dialog:
 
 
 def tool_dialog(
-    source: Source, tool_format: str | None = None, rounds: int | None = None, most_tools: int = 5
+    source: Source,
+    tool_format: str | None = None,
+    rounds: int | None = None,
+    most_tools: int = 3,
+    left_open: float = 0.0,
 ) -> Dialog:
-    """A conversation over a set of tools: calls, parallel calls, answers, and requests that need no tool."""
+    """A conversation over a set of tools: calls, parallel calls, answers, and requests that need no tool.
+
+    Args:
+        source: Where it is drawn from.
+        tool_format: Form of the calls. Default: drawn.
+        rounds: Number of requests. Default: drawn.
+        most_tools: Most tools to offer.
+        left_open: Share of calls that the user does not wait for: the next request follows at once. Choosing a tool and its arguments is
+            harder to learn than telling a result, so training is spared most of the results.
+    """
     tools = _tool_set(source, most_tools)
-    count = rounds or source.weighted(((1, 3.0), (2, 3.0), (3, 2.0), (6, 0.25)))
+    count = rounds or source.weighted(((1, 2.5), (2, 2.5), (3, 2.5), (4, 2.0), (6, 0.6)))
+    chosen = tool_format or source.weighted(TOOL_FORMATS)
     turns: list[Turn] = []
     tags: list[str] = []
     for _ in range(count):
-        tag, more = _round(source, tools)
+        # The prompt of function tags asks for one call at a time.
+        tag, more = _round(source, tools, may_be_parallel=chosen != "function_tag")
+        if any(turn.calls for turn in more) and source.chance(left_open):
+            more = more[:2]
         turns += more
         tags.append(tag)
-    chosen = tool_format or source.weighted(TOOL_FORMATS)
     offered = tuple(tool.tool for tool in tools)
-    dated = chosen != "python_list" or source.chance(0.7)
+    dated = chosen != "python_list" or source.chance(0.85)
     return Dialog(_system(source) + tuple(turns), offered, chosen, words.day(source.rng), dated, tuple(tags))
 
 
 def training_dialog(source: Source, progress: float) -> Dialog:
     """Draws one training dialog: copying drills and short dialogs early in training (progress near 0), later the whole mixture."""
-    if source.chance(max(0.02, 0.3 - 4 * progress)):
+    if source.chance(max(0.01, 0.4 - 5 * progress)):
         return drill_dialog(source)
-    grown = min(1.0, progress / 0.3)
-    kind = source.weighted((("chat", 0.65 - 0.1 * grown), ("retrieval", 0.05), ("tools", 0.3 + 0.1 * grown)))
+    kind = source.weighted((("chat", 0.25), ("retrieval", 0.2), ("tools", 0.55)))
     if kind == "chat":
         return chat_dialog(source)
     if kind == "retrieval":
         return retrieval_dialog(source)
-    return tool_dialog(source, rounds=1 if progress < 0.1 else None, most_tools=1 + int(progress * 12))
+    return tool_dialog(source, rounds=1 if progress < 0.03 else None, most_tools=1 + int(progress * 25), left_open=0.55)
 
 
 def _system(source: Source) -> tuple[Turn, ...]:
@@ -94,7 +107,7 @@ def _system(source: Source) -> tuple[Turn, ...]:
 
 def _tool_set(source: Source, most: int) -> list[OfferedTool]:
     """Draws one to `most` tools of different names and subjects."""
-    count = min(most, source.weighted(((1, 5.0), (2, 3.0), (3, 1.0), (4, 0.4), (5, 0.2))))
+    count = min(most, source.weighted(((1, 4.0), (2, 4.0), (3, 1.5))))
     tools = [BUILT_IN_SEARCH if source.chance(0.04) else offered_tool(source)]
     while len(tools) < count:
         other = offered_tool(source)
@@ -104,10 +117,11 @@ def _tool_set(source: Source, most: int) -> list[OfferedTool]:
     return tools
 
 
-def _round(source: Source, tools: list[OfferedTool]) -> tuple[str, list[Turn]]:
+def _round(source: Source, tools: list[OfferedTool], *, may_be_parallel: bool) -> tuple[str, list[Turn]]:
     """One user request with everything that follows it."""
-    kind = source.weighted((("call", 6.0), ("parallel", 1.5), ("none", 2.0), ("missing", 0.8)))
-    if kind == "call" or (kind == "parallel" and all(tool.is_builtin for tool in tools)):
+    kind = source.weighted((("call", 7.0), ("parallel", 2.0), ("none", 1.5), ("missing", 0.5)))
+    may_be_parallel = may_be_parallel and not all(tool.is_builtin for tool in tools)
+    if kind == "call" or (kind == "parallel" and not may_be_parallel):
         return "call", _call(source.pick(tools).ask(source))
     if kind == "parallel":
         return kind, _parallel(source, tools)
@@ -115,7 +129,7 @@ def _round(source: Source, tools: list[OfferedTool]) -> tuple[str, list[Turn]]:
         asked, answer = conversation.single_exchange(source)
         return kind, [Turn("user", asked), Turn("assistant", answer)]
     stranger = _stranger(source, tools)
-    return kind, [Turn("user", stranger.said), Turn("assistant", source.pick(REFUSALS))]
+    return kind, [Turn("user", stranger.said), Turn("assistant", NO_TOOL_FITS)]
 
 
 def _call(request: Request) -> list[Turn]:
@@ -128,16 +142,17 @@ def _call(request: Request) -> list[Turn]:
 
 
 def _parallel(source: Source, tools: list[OfferedTool]) -> list[Turn]:
-    """Two requests in one message, two calls in one answer."""
-    first, second = (source.pick([tool for tool in tools if not tool.is_builtin]).ask(source) for _ in range(2))
-    one = first.said if first.said[-1] in ".?!" else first.said + "."
-    said = source.phrasing(_JOINS).format(one, second.said)
+    """Two or three requests in one message, as many calls in one answer."""
+    custom = [tool for tool in tools if not tool.is_builtin]
+    requests = [source.pick(custom).ask(source) for _ in range(3 if source.chance(0.07) else 2)]
+    said = requests[0].said
+    for request in requests[1:]:
+        said = source.phrasing(_JOINS).format(said if said[-1] in ".?!" else said + ".", request.said)
     return [
         Turn("user", said),
-        Turn("assistant", calls=(first.call, second.call)),
-        Turn("tool", first.result),
-        Turn("tool", second.result),
-        Turn("assistant", f"{first.answer} {second.answer}"),
+        Turn("assistant", calls=tuple(request.call for request in requests)),
+        *(Turn("tool", request.result) for request in requests),
+        Turn("assistant", " ".join(request.answer for request in requests)),
     ]
 
 

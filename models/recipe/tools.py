@@ -30,4 +30,4 @@ BUILT_IN_SEARCH = OfferedTool(Tool("brave_search", "Search the web", ()), "searc
 
 def offered_tool(source: Source) -> OfferedTool:
     """Draws a tool of either sort."""
-    return natural_tool(source) if source.chance(0.35) else composed_tool(source)
+    return natural_tool(source) if source.chance(0.2) else composed_tool(source)

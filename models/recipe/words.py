@@ -78,9 +78,63 @@ def held_out_part(items: Sequence[T]) -> tuple[T, ...]:
 
 
 def invented_word(rng: Random, syllables: int | None = None) -> str:
-    """Returns a pronounceable lower-case word that no dictionary holds, such as `brelvaix`."""
+    """Returns a lower-case word, most likely of no language: of syllables such as `brelvaix`, or spelt like English such as `penter`."""
+    if syllables is None and rng.random() < 0.5:
+        return _spelt_like_english(rng)
     count = syllables or rng.choice((2, 2, 2, 3))
     return "".join(rng.choice(_ONSETS) + rng.choice(_VOWELS) + rng.choice(_CODAS) for _ in range(count))
+
+
+def _spelt_like_english(rng: Random) -> str:
+    """A word whose every three letters follow one another in some word that training may use."""
+    while True:
+        word = "  "
+        while not word.endswith(" ") or word == "  ":
+            word += rng.choice(_FOLLOWERS[word[-2:]])
+        if 3 <= len(word.strip()) <= 10 and not is_held_out(word.strip()):
+            return word.strip()
+
+
+def _followers() -> dict[str, str]:
+    """The letters that follow two letters in the word lists, as often as they do."""
+    found: dict[str, str] = {}
+    for word in (*training_part(COMMON_NOUNS), *training_part(ADJECTIVES), *map(str.lower, FIRST_NAMES), *_ENGLISH):
+        padded = f"  {word} "
+        for index in range(len(padded) - 2):
+            found[padded[index : index + 2]] = found.get(padded[index : index + 2], "") + padded[index + 2]
+    return found
+
+
+_ENGLISH = listed(
+    "above across action address advice agree allow amount animal annual answer appear approve arrange arrive artist "
+    "aspect attend author average avoid become before behind believe benefit beyond border borrow bottom branch bring "
+    "build burden button camp capital career carry cause center chance change charge choose circle citizen climate "
+    "close collect combine common compare complete concern connect consider contain control copper correct cotton "
+    "cover create credit crowd current damage danger decide defend degree demand depend describe desire detail "
+    "develop differ digital discover distant divide double doubt drawer duty eager earth easy effect effort either "
+    "employ enable energy enjoy enter equal escape even exact example exchange excite expect expert explain express "
+    "extra fabric factory fair famous farmer fashion favor figure final finger finish flavor float follow foreign "
+    "formal fortune forward freedom frequent fresh frozen function further gather general gentle giant govern grand "
+    "gravel grocery grow habit handle happen harvest healthy height hidden highway history hold honest hope hospital "
+    "humor hunger idea image import improve include increase industry inform inside instead invite iron issue jewel "
+    "joint judge junior keep kitchen knowledge labor lately laugh launder leather leave legal length liberty lift "
+    "limb linen liquid listen logic lonely loyal lunch magic maintain manage manner marble margin master matter "
+    "meadow mention merchant metal middle mineral minister model moment motion movement muscle mystery narrow nation "
+    "native nearby neighbor nerve noble normal notice number object observe obtain occur offer office often operate "
+    "opinion orange ordinary organ orbit origin outline outside parent partner passage pattern perfect perform permit "
+    "person picture pleasant pocket polite popular portion position possess powder practice prefer prepare present "
+    "prevent pride primary print private problem process produce promise proper protect provide public punish purpose "
+    "quality quantity quarter question quick rapid rather reach reason receive recover reduce refer reform refuse "
+    "regard relate remain remember remote repeat replace reply rescue resist respect restore result return reveal "
+    "ridge rough rubber safe satisfy scatter science search second secret select serious serve settle shallow share "
+    "shelter shift shoulder signal silence similar single skill smooth social solid solve sorrow special spend spirit "
+    "spread square stable steady steel strange strike strong student subject succeed sudden suggest supply support "
+    "suppose surface surprise surround suspect swallow switch symbol temper tender thick thorough thread throat "
+    "timber together tongue tough toward trace tradition treasure trouble trust tunnel twist typical under union "
+    "unless useful usual valley vapor various vessel view village virtue visible vital volume wander warning waste "
+    "water weather weight welcome wheel whisper wide willing wire wisdom wonder worker worth wrap yellow yield young"
+)
+_FOLLOWERS = _followers()
 
 
 def invented_name(rng: Random) -> str:
