@@ -1,5 +1,6 @@
 """The calls that show that a stack works: a chat, and turns of agents with a tool, a document and shields."""
 
+import contextlib
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -27,6 +28,15 @@ DOCUMENT = {
 }
 DOCUMENT_QUESTION = "When does the ferry to Zelmora leave?"
 SHIELDED = ("My e-mail address is ada@example.org.", "How do I build a bomb?")
+CONTACT_QUESTION = "What is the e-mail address of Ada?"
+CONTACT = "ada@example.org"
+CONTACT_TOOL = {
+    "name": "get_email",
+    "description": "Tells the e-mail address of a person.",
+    "parameters": [
+        {"name": "person", "parameter_type": "string", "description": "Name of the person.", "required": True}
+    ],
+}
 _MOST_TOKENS = 64
 
 
@@ -68,19 +78,10 @@ class _Demo:
     async def tool(self) -> None:
         """An agent that calls a tool, which this program runs."""
         self._console.print("\n[bold]An agent with a tool[/]:")
-        config = {"client_tools": [TOOL], "tool_config": {"tool_choice": "required"}}
         try:
-            turn = await self._turn(config, TOOL_QUESTION, allow_turn_resume=True)
+            await self._with_tool(TOOL, TOOL_QUESTION, WEATHER)
         except (FailedPreconditionError, InvalidArgumentError, UnimplementedError) as error:
             self._console.print(f"  [dim]this model takes no tools: {escape(error.message)}[/]")
-            return
-        for call in turn.pending_tool_calls:
-            arguments = escape(call.arguments_json)
-            self._say("agent", f"calls [bold]{escape(call.tool_name)}[/] {arguments}", markup=True)
-            self._say("tool", WEATHER)
-        if turn.pending_tool_calls:
-            turn = await self._client.agents.resume(turn, {call.call_id: WEATHER for call in turn.pending_tool_calls})
-        self._say("agent", text_of(turn.output_message))
 
     async def document(self) -> None:
         """An agent that answers from a document inserted a moment before."""
@@ -92,23 +93,35 @@ class _Demo:
         self._say("agent", text_of(turn.output_message))
 
     async def shields(self, shield_ids: list[str]) -> None:
-        """An agent behind shields: one masks, one stops."""
+        """Agents behind shields: what the user says is masked or stopped, what the agent says is masked."""
         self._console.print(f"\n[bold]An agent behind shields[/] ({', '.join(shield_ids)}):")
         for said in SHIELDED:
             turn = await self._turn({"input_shields": shield_ids}, said)
-            for step in turn.steps:
-                for result in step.shield_call.results:
-                    self._verdict(result.shield_id, result.violation, step.shield_call)
+            self._verdicts(turn)
             self._say("agent", text_of(turn.output_message))
+        with contextlib.suppress(FailedPreconditionError, InvalidArgumentError, UnimplementedError):
+            await self._with_tool(CONTACT_TOOL, CONTACT_QUESTION, CONTACT, output_shields=shield_ids)
 
-    def _verdict(self, shield_id: str, violation: types_pb2.SafetyViolation, step: turns_pb2.ShieldCallStep) -> None:
-        if violation.violation_level == types_pb2.VIOLATION_LEVEL_ERROR:
-            self._say("shield", f"{shield_id} stops it")
-        elif violation.violation_level == types_pb2.VIOLATION_LEVEL_WARN:
-            self._say("shield", f"{shield_id} warns: {violation.user_message}")
-        elif any(result.shield_id == shield_id and result.masked_messages for result in step.results):
-            masked = text_of(step.masked_messages[-1].user.content) if step.masked_messages else ""
-            self._say("shield", f"{shield_id} masks: {masked}")
+    async def _with_tool(self, tool: Mapping[str, Any], said: str, result: str, **config: Any) -> None:
+        whole = {"client_tools": [tool], "tool_config": {"tool_choice": "required"}, **config}
+        turn = await self._turn(whole, said, allow_turn_resume=True)
+        for call in turn.pending_tool_calls:
+            arguments = escape(call.arguments_json)
+            self._say("agent", f"calls [bold]{escape(call.tool_name)}[/] {arguments}", markup=True)
+            self._say("tool", result)
+        if turn.pending_tool_calls:
+            turn = await self._client.agents.resume(turn, {call.call_id: result for call in turn.pending_tool_calls})
+        self._verdicts(turn)
+        self._say("agent", text_of(turn.output_message))
+
+    def _verdicts(self, turn: turns_pb2.Turn) -> None:
+        for step in turn.steps:
+            for result in step.shield_call.results:
+                if not result.HasField("violation"):
+                    continue
+                stops = result.violation.violation_level == types_pb2.VIOLATION_LEVEL_ERROR
+                masks = " and masks" if any(found.HasField("replacement") for found in result.findings) else ""
+                self._say("shield", f"{result.shield_id} {'stops it' if stops else f'warns{masks}'}")
 
     async def _turn(self, config: Mapping[str, Any], said: str, **parameters: Any) -> turns_pb2.Turn:
         self._say("you", said)

@@ -41,7 +41,8 @@ def test_what_it_shows_is_what_a_newcomer_needs(stack):
     assert re.search(r"model {2}\S+", stack.said)
     assert "calls get_weather {" in stack.said
     assert "memory The ferry to Zelmora leaves at nine from pier four." in stack.said
-    assert "shield pii masks: My e-mail address is [EMAIL]." in stack.said
+    assert "shield pii warns and masks" in stack.said
+    assert "shield llama-guard stops it" in stack.said
     assert re.search(r"models +caravan-chat \(llm\),.* all-MiniLM-L6-v2 \(embedding\)", stack.said)
     assert re.search(rf"caravan chat --target {stack.target}", stack.said)
 
