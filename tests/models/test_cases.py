@@ -3,9 +3,9 @@
 from dataclasses import replace
 
 from models.recipe.cases import Answer, Case, is_right
+from models.recipe.chat_evaluation import held_out_cases, paraphrased_cases
 from models.recipe.dialog import Turn
 from models.recipe.evaluation import Row, table
-from models.recipe.chat_evaluation import held_out_cases, paraphrased_cases
 
 DRAWN = held_out_cases(seed=1)
 

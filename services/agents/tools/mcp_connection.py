@@ -169,7 +169,7 @@ class _Read:
 
     async def __anext__(self) -> SessionMessage | Exception:
         try:
-            return await anext(self._inner)  # type: ignore[arg-type]
+            return await anext(self._inner)
         except BaseException:
             self._ended.set()
             raise
