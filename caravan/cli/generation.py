@@ -156,6 +156,8 @@ def choose_model(session: Session, model: str | None, kind: models_pb2.ModelType
         entry.model_id
         for entry in session.client.models.list()
         if entry.model_type == kind and entry.entry.availability == entry_pb2.AVAILABILITY_SERVED
+        # Nobody means a guard who does not name it.
+        if dict(entry.metadata).get("purpose") != "guard"
     ]
     if len(served) == 1:
         return served[0]

@@ -98,6 +98,7 @@ def _inference(model: Model, around: Surroundings) -> Iterator[Part]:
             "enable_lora": False,
             "kv_cache_memory_bytes": _GUARD_CACHE_BYTES,
             "gpu_memory_utilization": _GUARD_GPU_SHARE,
+            "metadata": {"purpose": "guard"},
         }
         settings = {"provider": provider, **shields}
         yield Part(GUARD, f"judges text, {guard}", "services.inference", settings, serves_models=True)

@@ -124,7 +124,8 @@ void Tour(const std::string& target) {
   std::cout << "models: ";
   for (const auto& model : list.data()) {
     std::cout << " " << model.model_id();
-    (model.model_type() == registry::MODEL_TYPE_EMBEDDING ? embedding_model : chat_model) = model.model_id();
+    std::string& chosen = model.model_type() == registry::MODEL_TYPE_EMBEDDING ? embedding_model : chat_model;
+    if (chosen.empty()) chosen = model.model_id();
   }
   std::cout << "\n";
   if (chat_model.empty()) throw std::runtime_error("no language model is served");

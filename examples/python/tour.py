@@ -22,7 +22,7 @@ async def main(target: str | None) -> None:
     async with caravan.AsyncClient(target, timeout=60) as client:
         models = [model async for model in client.models.list()]
         print("models:", ", ".join(model.model_id for model in models))
-        by_type = {model.model_type: model.model_id for model in models}
+        by_type = {model.model_type: model.model_id for model in reversed(models)}  # the first of each type
         chat_model = by_type[models_pb2.MODEL_TYPE_LLM]
         embedding_model = by_type.get(models_pb2.MODEL_TYPE_EMBEDDING)
 

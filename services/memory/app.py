@@ -1,6 +1,6 @@
 """Composition root of the memory service."""
 
-from caravan.memory.v1 import keyvalue_pb2_grpc, memory_pb2_grpc, rag_tool_pb2_grpc, vector_io_pb2_grpc
+from caravan.memory.v1 import graph_pb2_grpc, keyvalue_pb2_grpc, memory_pb2_grpc, rag_tool_pb2_grpc, vector_io_pb2_grpc
 from services.core.gateway import Gateway
 from services.core.readiness import Readiness
 from services.core.server import Binding, ServiceServer
@@ -11,11 +11,18 @@ from services.memory.chunks import Chunks
 from services.memory.documents import Documents
 from services.memory.embedding import InferenceEmbedder
 from services.memory.extraction.extractor import Extractor
+from services.memory.graph.exploring import Exploring
+from services.memory.graph.extraction import Extraction
+from services.memory.graph.graphs import Graphs
+from services.memory.graph.knowledge import GraphKnowledge
+from services.memory.graph.networks import Networks
+from services.memory.graph.retrieval import Retrieval
+from services.memory.graph_servicer import GraphServicer
 from services.memory.idempotency import Once
 from services.memory.keyvalue import Values
 from services.memory.ports import Store
 from services.memory.preparation import Preparation
-from services.memory.provider import KEY_VALUE, MEMORY, RAG_TOOL, VECTOR_IO, MemoryProvider
+from services.memory.provider import GRAPH, KEY_VALUE, MEMORY, RAG_TOOL, VECTOR_IO, MemoryProvider
 from services.memory.queries import Queries
 from services.memory.query_generators import QueryGenerators
 from services.memory.rag import RagTool
@@ -45,10 +52,14 @@ def build(settings: MemorySettings) -> ServiceServer:
     embedder = InferenceEmbedder(gateway, settings.embedding)
     limits = settings.documents
     extractor = Extractor(limits.extraction_workers, limits.extraction_seconds, limits.extraction_memory_bytes)
-    changes = Changes(Sources(limits), Preparation(extractor, embedder, None))
+    networks = Networks(store)
+    retrieval = Retrieval(store, embedder, networks)
+    knowledge = GraphKnowledge(store, embedder, Extraction(gateway), retrieval)
+    changes = Changes(Sources(limits), Preparation(extractor, embedder, knowledge))
     once = Once(store)
     documents = Documents(store, changes, once)
-    queries = Queries(store, embedder, Reranker(gateway, embedder), None)
+    reranker = Reranker(gateway, embedder)
+    queries = Queries(store, embedder, reranker, knowledge)
     bank_queries = BankQueries(banks, queries, gateway)
     rag = RagTool(banks, documents, bank_queries, QueryGenerators(gateway, limits.fetch_limits))
     memory = MemoryServicer(
@@ -56,10 +67,13 @@ def build(settings: MemorySettings) -> ServiceServer:
     )
     chunks = VectorIOServicer(banks, Chunks(store, embedder, once), queries)
     values = KeyValueServicer(banks, Values(store, once))
+    exploring = Exploring(store, embedder, reranker, networks, retrieval, knowledge)
+    graphs = GraphServicer(banks, Graphs(store, embedder, once), exploring)
     bindings = [
         Binding(MEMORY, memory_pb2_grpc.add_MemoryServiceServicer_to_server, memory),
         Binding(VECTOR_IO, vector_io_pb2_grpc.add_VectorIOServiceServicer_to_server, chunks),
         Binding(KEY_VALUE, keyvalue_pb2_grpc.add_KeyValueServiceServicer_to_server, values),
+        Binding(GRAPH, graph_pb2_grpc.add_GraphServiceServicer_to_server, graphs),
         Binding(RAG_TOOL, rag_tool_pb2_grpc.add_RagToolServiceServicer_to_server, RagToolServicer(rag)),
     ]
     provider = MemoryProvider(

@@ -7,7 +7,7 @@ from pathlib import Path
 import grpc
 import pytest
 
-from caravan.agents.v1 import agents_pb2, agents_pb2_grpc
+from caravan.datasets.v1 import datasets_pb2, datasets_pb2_grpc
 from caravan.inference.v1 import inference_pb2, inference_pb2_grpc
 from caravan.inspect.v1 import inspect_pb2, inspect_pb2_grpc
 from caravan.options.v1 import options_pb2
@@ -87,9 +87,13 @@ def test_each_provider_is_told_with_its_health_and_configuration(channel: grpc.C
     providers = {
         provider.provider_id: provider for provider in inspect.ListProviders(inspect_pb2.ListProvidersRequest()).data
     }
-    assert {provider.provider_type for provider in providers.values()} == {
+    assert {provider.provider_type for provider in providers.values()} >= {
         "inline::vllm",
         "inline::sentence-transformers",
+        "inline::llama-guard",
+        "inline::pii",
+        "inline::embedded",
+        "inline::agents",
     }
     assert all(provider.health == inspect_pb2.HEALTH_STATUS_OK for provider in providers.values())
     assert all(len(provider.config.fields) > 0 for provider in providers.values())
@@ -157,7 +161,7 @@ def test_an_unknown_model_and_a_model_of_another_type_are_told_apart(
 
 def test_an_api_that_nobody_serves_yet_is_unimplemented_with_a_reason(channel: grpc.Channel) -> None:
     with pytest.raises(grpc.RpcError) as caught:
-        agents_pb2_grpc.AgentsServiceStub(channel).ListAgents(agents_pb2.ListAgentsRequest())
+        datasets_pb2_grpc.DatasetsServiceStub(channel).ListDatasets(datasets_pb2.ListDatasetsRequest())
     assert caught.value.code() == grpc.StatusCode.UNIMPLEMENTED
     assert reason(caught.value) == "API_NOT_SERVED"
 

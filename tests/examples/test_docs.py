@@ -39,13 +39,16 @@ def test_node_in_the_readme(stack):
     assert len(done.stdout) > 5
 
 
+GROUPS = {"agent", "memory", "models", "shield"}
+
+
 def test_commands_that_the_readme_shows_exist(monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
     shown = re.findall(r"^caravan (.+?)(?: {2,}#.*)?$", (ROOT / "README.md").read_text(), re.MULTILINE)
     assert len(shown) > 10
     for line in shown:
         words = [word for word in re.sub(r"\"[^\"]*\"", "", line).split() if re.fullmatch(r"(--)?[a-z-]+", word)]
-        command = words[:2] if words[0] == "models" else words[:1]
+        command = words[:2] if words[0] in GROUPS else words[:1]
         options = [word for word in words if word.startswith("--")]
         done = CliRunner().invoke(app, [*command, "--help"])
         assert done.exit_code == 0, done.stderr

@@ -28,6 +28,8 @@ class VllmConfig(BaseModel):
     """Name under which the model is listed. Default: the folder's name, or the whole Hugging Face id."""
     model_type: Literal["llm", "embedding"] = "llm"
     """What the model does; an embedding model runs on vLLM's pooling runner."""
+    metadata: dict[str, str | float | bool] = Field(default_factory=dict)
+    """Facts that the model's listing shows beside what the provider knows. `purpose = "guard"`: it judges, nobody talks with it."""
     revision: str | None = None
     """Branch, tag or commit of a Hugging Face id."""
     trust_remote_code: bool = False

@@ -223,13 +223,12 @@ class VllmProvider(InferenceProvider):
         is_llm = config.model_type == "llm"
         model_config = self._engine.llm.model_config
         length = float(self._tokens.max_model_len)
+        own: dict[str, float] = {} if is_llm else {"embedding_dimension": float(model_config.get_hidden_size())}
         return ServedModel(
             model_id=config.served_model_id,
             provider_model_id=config.served_model_id,
             model_type=models_pb2.MODEL_TYPE_LLM if is_llm else models_pb2.MODEL_TYPE_EMBEDDING,
-            metadata={"context_length": length}
-            if is_llm
-            else {"context_length": length, "embedding_dimension": float(model_config.get_hidden_size())},
+            metadata={**config.metadata, "context_length": length, **own},
         )
 
     def _engine_restarted(self) -> None:

@@ -1,0 +1,1 @@
+"""Graph banks: what documents tell of, and retrieval through it."""
