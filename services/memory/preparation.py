@@ -41,13 +41,13 @@ class Draft:
 class Preparation:
     """Makes what is written of documents. Documents of all calls share extraction and embedding."""
 
-    def __init__(self, extractor: Extractor, embedder: Embedder, knowledge: Knowledge | None) -> None:
+    def __init__(self, extractor: Extractor, embedder: Embedder, knowledge: Knowledge) -> None:
         """Keeps the parts.
 
         Args:
             extractor: Extracts text.
             embedder: Embeds text.
-            knowledge: Tells what documents tell of, for graph banks. None: there are none.
+            knowledge: Tells what documents tell of, for graph banks.
         """
         self._extractor = extractor
         self._embedder = embedder
@@ -79,7 +79,7 @@ class Preparation:
             vectors = await embedded(bank, self._embedder, texts, [chunk.token_count for chunk in chunks])
         batch = ChunkBatch(chunks, vectors)
         facts: Facts | None = None
-        if bank.spec.kind is BankKind.GRAPH and self._knowledge is not None:
+        if bank.spec.kind is BankKind.GRAPH:
             facts = await self._knowledge.facts_of(bank, document.document_id, batch, draft.graph, draft.field)
         return DocumentWrite(document, recipe(bank, draft, window), batch, facts)
 

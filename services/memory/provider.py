@@ -106,9 +106,6 @@ class MemoryProvider(Provider):
         store_id = registered.provider_memory_bank_id or registered.memory_bank_id
         self._check_free(registered.memory_bank_id, store_id)
         kind = BankKind(registered.params.WhichOneof("params"))
-        if kind is BankKind.GRAPH and GRAPH not in self.services:
-            message = f"provider {self.provider_id} ({self.provider_type}) keeps no graph banks"
-            raise FailedPreconditionError(message, reason="NO_GRAPH_BANKS")
         model_id = embedding_model_of(registered.params)
         model = await self._embedder.describe(model_id) if model_id else None
         spec = spec_of(store_id, registered.params, model)

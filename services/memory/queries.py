@@ -91,14 +91,14 @@ class Question:
 class Queries:
     """Searches banks."""
 
-    def __init__(self, store: Store, embedder: Embedder, reranker: Reranker, knowledge: Knowledge | None) -> None:
+    def __init__(self, store: Store, embedder: Embedder, reranker: Reranker, knowledge: Knowledge) -> None:
         """Keeps the parts.
 
         Args:
             store: Where the banks are kept.
             embedder: Embeds queries.
             reranker: Judges hits once more.
-            knowledge: Searches through graphs. None: there are no graph banks.
+            knowledge: Searches through graphs.
         """
         self._store = store
         self._embedder = embedder
@@ -161,7 +161,6 @@ class Queries:
                 )
                 return ranking.fused(by_vector, by_words, question.params.ranker)[:depth]
             case query_pb2.QUERY_MODE_GRAPH:
-                assert self._knowledge is not None
                 asked = GraphQuestion(question.text, list(question.params.entities), question.where)
                 return ranking.of_graph(await self._knowledge.search(bank, asked, depth))
             case _:
