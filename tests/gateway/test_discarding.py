@@ -37,7 +37,7 @@ async def gateway(make_gateway, keeper):
 
 
 @pytest.fixture
-def banks(gateway):
+async def banks(gateway):
     return memory_banks_pb2_grpc.MemoryBanksServiceStub(gateway.channel())
 
 

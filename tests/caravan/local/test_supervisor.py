@@ -160,7 +160,7 @@ async def test_the_log_of_the_run_before_is_kept(watcher, member, tmp_path):
     assert "a line of the log" in (tmp_path / "vllm.log.1").read_text()
 
 
-def test_nothing_is_left_when_the_supervisor_itself_is_killed(tmp_path):
+async def test_nothing_is_left_when_the_supervisor_itself_is_killed(tmp_path):
     script = f"""
         import asyncio, os, sys
         from caravan.local.child import Program
@@ -191,4 +191,4 @@ def test_nothing_is_left_when_the_supervisor_itself_is_killed(tmp_path):
         pids = [pid for leader in groups for pid in group(leader)]
         assert len(pids) == 4
         process.kill()
-    asyncio.run(until(lambda: all(gone(pid) for pid in pids), 15))
+    await until(lambda: all(gone(pid) for pid in pids), 15)
