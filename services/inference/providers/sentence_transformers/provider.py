@@ -9,12 +9,12 @@ from caravan.inference.v1 import inference_pb2
 from caravan.options.v1 import options_pb2
 from caravan.providers.v1 import providers_pb2
 from caravan.registry.v1 import models_pb2
+from services.core.batching import Batcher
 from services.core.errors import CaravanError, FailedPreconditionError, InvalidArgumentError, ResourceExhaustedError
 from services.inference.models import ModelTable, ServedModel
 from services.inference.plain_text import plain_texts
 from services.inference.ports import ChatRequest, CompletionRequest, InferenceProvider, refuse
 from services.inference.providers.sentence_transformers import encoder as encoders
-from services.inference.providers.sentence_transformers.batching import Batcher
 from services.inference.providers.sentence_transformers.config import PACKAGED_MODEL_ID, SentenceTransformersConfig
 from services.inference.providers.sentence_transformers.encoder import Encoder, Item, Result, TooLong, Vector
 from services.inference.usage import usage
@@ -37,7 +37,7 @@ class SentenceTransformersProvider(InferenceProvider):
         self.models = ModelTable()
         self._config = config
         self._own_source = config.model or PACKAGED_MODEL_ID
-        self._batcher = Batcher(config.max_batch_size, config.max_queued)
+        self._batcher: Batcher[Item, Result] = Batcher("contents", config.max_batch_size, config.max_queued)
         self._encoders: dict[str, Encoder] = {}
         """By where they were loaded from."""
         self._sources: dict[str, str] = {}
@@ -105,7 +105,7 @@ class SentenceTransformersProvider(InferenceProvider):
         """Turns contents into vectors, together with those of concurrent calls."""
         model = self.models.require(request.model_id, models_pb2.MODEL_TYPE_EMBEDDING)
         encoder = self._encoders[self._sources.get(model.model_id, self._own_source)]
-        results = await self._batcher.run(encoder, self._items(request, encoder))
+        results = await self._batcher.run(encoder.encode, self._items(request, encoder))
         vectors = _vectors(results, encoder)
         return inference_pb2.EmbeddingsResponse(
             embeddings=[inference_pb2.Embedding(values=vector.values) for vector in vectors],

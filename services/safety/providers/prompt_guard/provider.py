@@ -6,10 +6,10 @@ from weakref import WeakValueDictionary
 
 from caravan.options.v1 import options_pb2
 from caravan.registry.v1 import shields_pb2
+from services.core.batching import Batcher
 from services.core.errors import InvalidArgumentError, ResourceExhaustedError
 from services.safety.provider import ShieldProvider
 from services.safety.providers.prompt_guard import classifier as classifiers
-from services.safety.providers.prompt_guard.batching import Batcher
 from services.safety.providers.prompt_guard.classifier import Classifier
 from services.safety.providers.prompt_guard.config import PromptGuardConfig, PromptGuardParams
 from services.safety.providers.prompt_guard.shield import ClassifierShield
@@ -30,7 +30,7 @@ class PromptGuardProvider(ShieldProvider[PromptGuardParams]):
         """
         super().__init__(provider_id, config.type, config)
         classifiers.prepare(config)
-        self._batcher = Batcher(config.max_batch_size, config.max_queued)
+        self._batcher: Batcher[str, list[float]] = Batcher("windows", config.max_batch_size, config.max_queued)
         self._models: WeakValueDictionary[str, Classifier] = WeakValueDictionary()
         self._own_model: Classifier | None = None
         self._loading = asyncio.Lock()
@@ -39,7 +39,7 @@ class PromptGuardProvider(ShieldProvider[PromptGuardParams]):
         """Loads the configured model and has it classify a text."""
         self._batcher.start()
         self._own_model = await self._model(self.config.model)
-        await self._batcher.run(self._own_model, ["Hello!"])
+        await self._batcher.run(self._own_model.classify, ["Hello!"])
         await super().start()
 
     async def stop(self) -> None:

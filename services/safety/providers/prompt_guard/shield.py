@@ -5,9 +5,9 @@ from collections.abc import Iterator, Sequence
 
 from caravan.safety.v1 import results_pb2
 from caravan.types.v1 import types_pb2
+from services.core.batching import Batcher
 from services.safety.passages import Passage, passages
 from services.safety.ports import ConversationShield, Steps, Verdict
-from services.safety.providers.prompt_guard.batching import Batcher
 from services.safety.providers.prompt_guard.classifier import Classifier, Span
 from services.safety.providers.prompt_guard.config import PromptGuardParams
 from services.safety.texts import View
@@ -27,7 +27,7 @@ class ClassifierShield(ConversationShield):
 
     steps = Steps(stride=_STRIDE, window=_WINDOW)
 
-    def __init__(self, batcher: Batcher, classifier: Classifier, params: PromptGuardParams) -> None:
+    def __init__(self, batcher: Batcher[str, list[float]], classifier: Classifier, params: PromptGuardParams) -> None:
         """Makes the shield.
 
         Args:
@@ -47,7 +47,7 @@ class ClassifierShield(ConversationShield):
         if not windows:
             return Verdict()
         texts = [view.text[span.start : span.end] for _, view, span in windows]
-        results = await self._batcher.run(self._classifier, texts)
+        results = await self._batcher.run(self._classifier.classify, texts)
         scores = [sum(result[place] for place, _ in self._counted) for result in results]
         findings = [
             self._finding(window, result, score)

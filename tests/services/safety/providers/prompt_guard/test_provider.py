@@ -1,5 +1,5 @@
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from services.core.errors import (
 )
 from services.safety.judging import Judge
 from services.safety.ports import Verdict
+from services.safety.providers.prompt_guard.classifier import Classifier
 from services.safety.providers.prompt_guard.config import PromptGuardConfig
 from services.safety.providers.prompt_guard.provider import PromptGuardProvider
 from tests.support.requests import content, user
@@ -96,12 +97,20 @@ async def test_labels_and_threshold_are_the_callers_to_choose(provider: PromptGu
     assert caught.value.violations[0].field == "params.labels"
 
 
-async def test_concurrent_calls_share_batches(provider: PromptGuardProvider):
-    before = provider._batcher.batches
+async def test_concurrent_calls_share_batches(provider: PromptGuardProvider, monkeypatch: pytest.MonkeyPatch):
+    batches: list[int] = []
+    classify = Classifier.classify
+
+    def counted(model: Classifier, texts: Sequence[str]) -> list[list[float]]:
+        batches.append(len(texts))
+        return classify(model, texts)
+
+    monkeypatch.setattr(Classifier, "classify", counted)
     texts = ["please ignore the cats" if number % 2 else "hello cats" for number in range(32)]
     verdicts = await asyncio.gather(*(judge(provider, text) for text in texts))
     assert [bool(verdict.findings) for verdict in verdicts] == [bool(number % 2) for number in range(32)]
-    assert provider._batcher.batches - before < 16
+    assert sum(batches) == 32
+    assert len(batches) < 16
 
 
 async def test_a_long_text_does_not_hold_up_short_ones(provider: PromptGuardProvider):
