@@ -25,6 +25,7 @@ EXTRAS = (
     "embedded-memory",
     "postgres",
     "agents",
+    "post-training",
     "redis-server",
     "bench",
     "dev",
