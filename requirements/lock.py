@@ -26,6 +26,7 @@ EXTRAS = (
     "postgres",
     "agents",
     "post-training",
+    "kubernetes",
     "redis-server",
     "bench",
     "dev",

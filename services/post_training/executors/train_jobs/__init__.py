@@ -1,0 +1,1 @@
+"""Trainings on a Kubernetes cluster, as Kubeflow TrainJobs."""
