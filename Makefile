@@ -11,7 +11,7 @@ ARGS ?=
 
 export VENV PYTHON ENGINE
 .DEFAULT_GOAL := help
-.PHONY: help setup protos run test test-faults lint fmt bench docs buf contract-accept lock eval-models eval-safety clean
+.PHONY: help setup protos run test test-faults lint fmt bench docs buf contract-accept lock eval-models eval-safety eval-memory clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  \033[1m%-16s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -67,6 +67,9 @@ eval-models: setup ## Measure what the demo models can do
 
 eval-safety: setup ## Measure what the shields catch and miss (ARGS="--address localhost:8321": those with models too)
 	$(VENV)/bin/python -m benchmarks.shields $(ARGS)
+
+eval-memory: setup ## Measure how well memory banks find what is asked for (ARGS=--write: into docs/memory.md)
+	$(VENV)/bin/python -m benchmarks.retrieval $(ARGS)
 
 clean: ## Remove the environment and everything built
 	rm -rf $(VENV) build dist buf $(IMAGE) caravan/.stubs caravan/*/v1 tools/buf/node_modules examples/node/node_modules

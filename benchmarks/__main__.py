@@ -2,7 +2,7 @@
 
 import argparse
 
-from benchmarks import agents_store, gateway, inference, memory, safety
+from benchmarks import agents, gateway, inference, memory, post_training, safety
 
 
 def main() -> None:
@@ -21,7 +21,8 @@ def main() -> None:
     inference.main(arguments)
     safety.main(arguments)
     memory.main(arguments)
-    agents_store.main(arguments)
+    agents.main(arguments)
+    post_training.main(arguments)
 
 
 if __name__ == "__main__":

@@ -7,14 +7,12 @@ that whatever else the machine does hits both.
 import asyncio
 import gc
 import json
-import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import faiss
 import numpy as np
@@ -22,131 +20,28 @@ import psutil  # type: ignore[import-untyped]
 import uvloop
 from numpy.typing import NDArray
 
-from caravan.memory.v1 import filters_pb2, memory_pb2, query_pb2
-from caravan.registry.v1 import memory_banks_pb2
-from services.memory.content import of_text
+from benchmarks.memory_data import (
+    CHUNKS_PER_DOCUMENT,
+    DIMENSION,
+    SLICE,
+    Ask,
+    K,
+    Texts,
+    bank,
+    documents,
+    number_of,
+    recall,
+    timed,
+    truth,
+    vectors,
+    wheres,
+)
+from benchmarks.memory_jobs import CONSTRUCTION_WIDTH, LINKS, MemoryJob
+from caravan.memory.v1 import filters_pb2
 from services.memory.providers.embedded.config import EmbeddedConfig
 from services.memory.providers.embedded.store import EmbeddedStore
-from services.memory.records import BankSpec, ChunkBatch, DocumentWrite, Word, WordQuery
 
-DIMENSION = 384
-K = 10
-LINKS = 32
-CONSTRUCTION_WIDTH = 64
-CHUNKS_PER_DOCUMENT = 10
-SLICE = 1000
 WIDTHS = (16, 24, 32, 48, 64, 96, 128, 192, 256, 512, 1024, 2048, 4096)
-FILTERS = {"half": ("half", 0), "tenth": ("tenth", 3), "hundredth": ("hundredth", 7)}
-_CLUSTERS = 400
-_SPREAD = np.float32(1.15)
-_WORDS = 30_000
-_WORDS_A_CHUNK = 100
-_WARM = 20
-
-
-@dataclass(frozen=True)
-class MemoryJob:
-    """What to measure."""
-
-    size: int
-    """Number of chunks."""
-    data: str
-    """`clustered` or `random`."""
-    queries: int
-    """Queries of each kind."""
-    beside: bool = True
-    """Measure the bare library too; without it the process's memory is the store's alone."""
-
-    def to_json(self) -> str:
-        """Writes the job."""
-        return json.dumps(asdict(self))
-
-
-def vectors(kind: str, count: int, seed: int) -> NDArray[np.float32]:
-    """Makes unit vectors.
-
-    Args:
-        kind: `random` is uniform in every direction. `clustered` is like the vectors of real texts: clusters of many sizes and a spectrum
-            that falls as a power. Intrinsic dimension (by maximum likelihood from 20 neighbours) and spectrum are near those that MiniLM's
-            vectors of 8000 paragraphs of documentation have.
-        count: How many.
-        seed: Others for each.
-    """
-    own = np.random.default_rng(seed)
-    if kind == "random":
-        points = own.random((count, DIMENSION), dtype=np.float32) - 0.5
-    else:
-        shared = np.random.default_rng(99)
-        spectrum = (np.arange(1, DIMENSION + 1) ** -0.42).astype(np.float32)
-        centres = shared.standard_normal((_CLUSTERS, DIMENSION)).astype(np.float32) * spectrum
-        centres /= np.linalg.norm(centres, axis=1, keepdims=True)
-        weights = np.arange(1, _CLUSTERS + 1) ** -0.5
-        which = own.choice(_CLUSTERS, count, p=weights / weights.sum())
-        spread = own.standard_normal((count, DIMENSION), dtype=np.float32) * spectrum / np.linalg.norm(spectrum)
-        points = centres[which] + _SPREAD * spread
-    points /= np.linalg.norm(points, axis=1, keepdims=True)
-    return points
-
-
-class Texts:
-    """Texts of made-up words whose frequencies are those of a language (Zipf's law)."""
-
-    def __init__(self) -> None:
-        """Makes the words."""
-        letters = np.random.default_rng(5)
-        self._words = [
-            "".join(chr(97 + code) for code in letters.integers(0, 26, letters.integers(3, 11))) for _ in range(_WORDS)
-        ]
-        weights = np.arange(1, _WORDS + 1) ** -1.0
-        self._shares = np.cumsum(weights / weights.sum())
-
-    def make(self, count: int, seed: int, length: int = _WORDS_A_CHUNK) -> list[str]:
-        """Returns texts of `length` words."""
-        draws = np.searchsorted(self._shares, np.random.default_rng(seed).random((count, length)))
-        return [" ".join(map(self._words.__getitem__, row)) for row in np.minimum(draws, _WORDS - 1).tolist()]
-
-    def question(self, seed: int) -> WordQuery:
-        """Returns a query of three words, of which few chunks have many."""
-        places = np.random.default_rng(seed).integers(20, 3000, 3)
-        return WordQuery([Word(self._words[place]) for place in places.tolist()])
-
-
-def documents(first: int, points: NDArray[np.float32], texts: Sequence[str]) -> list[DocumentWrite]:
-    """Makes documents of some chunks each."""
-    writes = []
-    for begin in range(0, len(points), CHUNKS_PER_DOCUMENT):
-        number = (first + begin) // CHUNKS_PER_DOCUMENT
-        name = f"document-{number}"
-        own = texts[begin : begin + CHUNKS_PER_DOCUMENT]
-        stored = memory_pb2.StoredDocument(
-            document_id=name, content=of_text(" ".join(own)), mime_type="text/plain", chunk_count=len(own)
-        )
-        stored.metadata.update({"half": number % 2, "tenth": number % 10, "hundredth": number % 100, "title": name})
-        chunks = [
-            query_pb2.Chunk(content=of_text(text), document_id=name, chunk_id=f"{name}-{place}", token_count=128)
-            for place, text in enumerate(own)
-        ]
-        batch = ChunkBatch(chunks, points[begin : begin + CHUNKS_PER_DOCUMENT])
-        writes.append(DocumentWrite(stored, "", batch))
-    return writes
-
-
-def condition(key: str, value: float) -> filters_pb2.MetadataFilter:
-    """Makes a filter."""
-    made = filters_pb2.MetadataFilter()
-    made.equal.key = key
-    made.equal.value.number_value = value
-    return made
-
-
-def bank() -> BankSpec:
-    """The bank that is measured."""
-    vector = memory_banks_pb2.VectorMemoryBankParams(
-        embedding_model="m",
-        metric=memory_banks_pb2.VECTOR_METRIC_COSINE,
-        index=memory_banks_pb2.VECTOR_INDEX_HNSW,
-    )
-    return BankSpec("bench", memory_banks_pb2.MemoryBankParams(vector=vector), DIMENSION)
 
 
 class Stopwatch:
@@ -204,33 +99,12 @@ async def _insert(job: MemoryJob, store: EmbeddedStore, bare: Any) -> dict[str, 
             await theirs.of(_now(lambda points=points: bare.add(points)))  # type: ignore[misc]
         await ours.of(store.write_documents("bench", writes))
     # What goes on behind the last write (tuning, snapshots) is part of the price.
-    await ours.of(store.write_documents("bench", documents(job.size, points[:10], ["the last"] * 10)))
+    last = vectors(job.data, CHUNKS_PER_DOCUMENT, job.size + 1)
+    await ours.of(store.write_documents("bench", documents(job.size, last, ["the last"] * CHUNKS_PER_DOCUMENT)))
     figures = {"store_insert": ours.wall, "store_insert_cpu": ours.cpu}
     if bare is not None:
         figures |= {"bare_insert": theirs.wall, "bare_insert_cpu": theirs.cpu}
     return figures
-
-
-def _truth(
-    job: MemoryJob, queries: NDArray[np.float32], masks: Mapping[str, Callable[[NDArray[np.int64]], NDArray[np.bool_]]]
-) -> dict[str, list[set[int]]]:
-    """The true nearest ten of each query, under each filter; made again slice by slice, to keep no copy."""
-    best: dict[str, tuple[NDArray[np.float32], NDArray[np.int64]]] = {
-        name: (np.full((len(queries), K), -2, np.float32), np.full((len(queries), K), -1)) for name in masks
-    }
-    for begin in range(0, job.size, SLICE):
-        numbers = np.arange(begin, begin + SLICE)
-        scores = queries @ vectors(job.data, SLICE, begin + 1).T
-        for name, fits in masks.items():
-            kept, places = best[name]
-            every = np.concatenate((kept, np.where(fits(numbers), scores, -2)), axis=1)
-            names = np.concatenate((places, np.broadcast_to(numbers, scores.shape)), axis=1)
-            order = np.argpartition(-every, K, axis=1)[:, :K]
-            best[name] = np.take_along_axis(every, order, 1), np.take_along_axis(names, order, 1)
-    return {name: [set(row.tolist()) for row in places] for name, (_, places) in best.items()}
-
-
-Ask: TypeAlias = Callable[[int], Awaitable[Sequence[int]]]
 
 
 def _vector_ask(store: EmbeddedStore, queries: NDArray[np.float32], where: filters_pb2.MetadataFilter | None) -> Ask:
@@ -240,56 +114,26 @@ def _vector_ask(store: EmbeddedStore, queries: NDArray[np.float32], where: filte
     return ask
 
 
-def _fits(name: str) -> Callable[[NDArray[np.int64]], NDArray[np.bool_]]:
-    """Tells which chunks, by number, fit a filter."""
-    if name == "all":
-        return lambda numbers: numbers >= 0
-    share = {"half": 2, "tenth": 10, "hundredth": 100}[name]
-    return lambda numbers: numbers // CHUNKS_PER_DOCUMENT % share == FILTERS[name][1]
-
-
 async def _query(job: MemoryJob, store: EmbeddedStore, bare: Any) -> dict[str, Any]:
     queries = vectors(job.data, job.queries, 10_000_019)
-    wheres = {"all": None, **{name: condition(*parts) for name, parts in FILTERS.items()}}
-    truth = _truth(job, queries, {name: _fits(name) for name in wheres})
+    filters, true = wheres(), truth(job.data, job.size, queries)
     numbers = await _numbers(store)
     texts = Texts()
-    asks: dict[str, Ask] = {name: _vector_ask(store, queries, where) for name, where in wheres.items()}
+    asks: dict[str, Ask] = {name: _vector_ask(store, queries, where) for name, where in filters.items()}
     asks["keyword"] = lambda place: _words(store, texts, place)
     asks["hybrid"] = lambda place: _hybrid(store, texts, queries[place], place)
     asks["chunks"] = lambda place: _with_chunks(store, queries[place])
     recalls = {}
-    for name in wheres:
+    for name in filters:
         found = [{numbers[key] for key in await asks[name](place)} for place in range(job.queries)]
-        recalls[name] = _recall(found, truth[name])
-    width, flat = _equal_width(bare, queries, truth["all"], recalls["all"])
+        recalls[name] = recall(found, true[name])
+    width, flat = _equal_width(bare, queries, true["all"], recalls["all"])
     asks["bare"] = lambda place: _now(lambda: _bare(bare, queries[place], width))
     if flat is not None:
         asks["bare flat"] = lambda place: _now(lambda: flat.search(queries[place][None, :], K))
-    figures: dict[str, Any] = {f"recall {name}": recall for name, recall in recalls.items()}
-    figures |= {"bare_width": width, "recall bare": _bare_recall(bare, queries, truth["all"], width)}
-    return figures | await _timed(job, asks)
-
-
-async def _timed(job: MemoryJob, asks: Mapping[str, Ask]) -> dict[str, float]:
-    """Asks everything in turns, query by query, and each alone for its processor time."""
-    times: dict[str, list[float]] = {name: [] for name in asks}
-    for place in range(-_WARM, job.queries):
-        for name, ask in asks.items():
-            started = time.perf_counter()
-            await ask(place % job.queries)
-            if place >= 0:
-                times[name].append(time.perf_counter() - started)
-    figures = {}
-    for name, ask in asks.items():
-        busy = time.process_time()
-        for place in range(job.queries):
-            await ask(place)
-        figures[f"cpu {name}"] = (time.process_time() - busy) / job.queries
-    for name, taken in times.items():
-        figures[f"p50 {name}"] = statistics.median(taken)
-        figures[f"p99 {name}"] = sorted(taken)[int(0.99 * (len(taken) - 1))]
-    return figures
+    figures: dict[str, Any] = {f"recall {name}": share for name, share in recalls.items()}
+    figures |= {"bare_width": width, "recall bare": _bare_recall(bare, queries, true["all"], width)}
+    return figures | await timed(asks, job.queries)
 
 
 async def _numbers(store: EmbeddedStore) -> dict[int, int]:
@@ -297,12 +141,7 @@ async def _numbers(store: EmbeddedStore) -> dict[int, int]:
     rows: list[tuple[int, str]] = await store._read(  # noqa: SLF001 - the store tells keys to nobody else
         "bench", lambda connection, _: connection.execute("SELECT key, chunk_id FROM chunks").fetchall()
     )
-    named = ((key, chunk_id.split("-")) for key, chunk_id in rows)
-    return {key: int(parts[1]) * CHUNKS_PER_DOCUMENT + int(parts[2]) for key, parts in named}
-
-
-def _recall(found: Sequence[set[int]], truth: Sequence[set[int]]) -> float:
-    return sum(len(near & these) for near, these in zip(truth, found, strict=True)) / (K * len(truth))
+    return {key: number_of(chunk_id) for key, chunk_id in rows}
 
 
 def _bare(bare: Any, query: NDArray[np.float32], width: int) -> NDArray[np.int64]:
@@ -310,14 +149,14 @@ def _bare(bare: Any, query: NDArray[np.float32], width: int) -> NDArray[np.int64
     return found
 
 
-def _bare_recall(bare: Any, queries: NDArray[np.float32], truth: Sequence[set[int]], width: int) -> float:
-    return _recall([set(_bare(bare, query, width).tolist()) for query in queries], truth)
+def _bare_recall(bare: Any, queries: NDArray[np.float32], true: Sequence[set[int]], width: int) -> float:
+    return recall([set(_bare(bare, query, width).tolist()) for query in queries], true)
 
 
-def _equal_width(bare: Any, queries: NDArray[np.float32], truth: Sequence[set[int]], wanted: float) -> tuple[int, Any]:
+def _equal_width(bare: Any, queries: NDArray[np.float32], true: Sequence[set[int]], wanted: float) -> tuple[int, Any]:
     """Returns the least width by which the bare graph finds as much as the store, and an exact index when none does."""
     for width in WIDTHS:
-        if _bare_recall(bare, queries, truth, width) >= wanted - 0.002:
+        if _bare_recall(bare, queries, true, width) >= wanted - 0.002:
             return width, None
     return WIDTHS[-1], faiss.downcast_index(bare.storage)
 

@@ -10,10 +10,14 @@ from google.protobuf.message import Message
 
 from caravan import llama_stack, messages
 from caravan.errors import InvalidInputError
-from caravan.memory.v1 import keyvalue_pb2, memory_pb2, query_pb2
+from caravan.memory.v1 import graph_pb2, keyvalue_pb2, memory_pb2, query_pb2
 
 DocumentLike: TypeAlias = memory_pb2.Document | Mapping[str, Any]
 """A message, or its Llama Stack shape: `{"document_id": ..., "content": text or {"uri": ...}, "mime_type": ..., "metadata": {...}}`."""
+EntityLike: TypeAlias = str | graph_pb2.Entity | Mapping[str, Any]
+"""A name, a message, or its fields."""
+RelationLike: TypeAlias = tuple[str, str, str] | graph_pb2.Relation | Mapping[str, Any]
+"""Subject, type and object, a message, or its fields."""
 M = TypeVar("M", bound=Message)
 
 PART_BYTES = 1 << 20
@@ -137,6 +141,66 @@ def chunk(value: query_pb2.Chunk | Mapping[str, Any], path: str) -> query_pb2.Ch
         InvalidInputError: The value is no chunk.
     """
     return _built(query_pb2.Chunk, value, path)
+
+
+def graph_facts(entities: Iterable[EntityLike], relations: Iterable[RelationLike]) -> graph_pb2.GraphFacts:
+    """Builds entities and relations.
+
+    Args:
+        entities: The entities.
+        relations: The relations.
+
+    Raises:
+        InvalidInputError: One of them is none; names which.
+    """
+    facts = graph_pb2.GraphFacts()
+    for place, entity in enumerate(entities):
+        value = {"name": entity} if isinstance(entity, str) else entity
+        facts.entities.append(_built(graph_pb2.Entity, value, f"entities[{place}]"))
+    for place, relation in enumerate(relations):
+        path = f"relations[{place}]"
+        told = relation if isinstance(relation, Mapping | graph_pb2.Relation) else _triple(relation, path)
+        facts.relations.append(_built(graph_pb2.Relation, told, path))
+    return facts
+
+
+def relation_key(value: tuple[str, str, str], path: str) -> graph_pb2.RelationKey:
+    """Builds the name of a relation.
+
+    Args:
+        value: Subject, type and object.
+        path: Where the value stands, for errors.
+
+    Raises:
+        InvalidInputError: The value names no relation.
+    """
+    return graph_pb2.RelationKey(**_triple(value, path))
+
+
+def relation_direction(direction: str | None) -> graph_pb2.RelationDirection.ValueType:
+    """Returns which way relations are followed.
+
+    Args:
+        direction: `out`, `in` or `both`. None: the service's default.
+
+    Raises:
+        InvalidInputError: It is another word.
+    """
+    ways: dict[str | None, graph_pb2.RelationDirection.ValueType] = {
+        None: graph_pb2.RELATION_DIRECTION_UNSPECIFIED,
+        "out": graph_pb2.RELATION_DIRECTION_OUT,
+        "in": graph_pb2.RELATION_DIRECTION_IN,
+        "both": graph_pb2.RELATION_DIRECTION_BOTH,
+    }
+    if direction not in ways:
+        raise InvalidInputError(f"{direction!r} is none of out, in, both", "direction")
+    return ways[direction]
+
+
+def _triple(value: object, path: str) -> dict[str, str]:
+    if not isinstance(value, tuple | list) or len(value) != 3 or not all(isinstance(part, str) for part in value):
+        raise InvalidInputError("must be subject, type and object", path)
+    return dict(zip(("subject", "relation_type", "object"), value, strict=True))
 
 
 def text_query(content: messages.ContentLike) -> Any:

@@ -1,9 +1,10 @@
 """Which RPC a request message belongs to, read from the descriptors: every RPC has a request message of its own."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 
-from google.protobuf.descriptor import Descriptor, MethodDescriptor
+from google.protobuf.descriptor import Descriptor, FileDescriptor, MethodDescriptor
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
@@ -52,12 +53,23 @@ def method_of(request: Message) -> Method:
 
 @cache
 def _method(request: Descriptor) -> Method:
-    for service in request.file.services_by_name.values():
-        for method in service.methods:
-            if method.input_type is request:
-                return _described(method)
+    for file in _files(request):
+        for service in file.services_by_name.values():
+            for method in service.methods:
+                if method.input_type is request:
+                    return _described(method)
     problem = f"{request.full_name} is no request of an RPC in {request.file.name}"
     raise InvalidInputError(problem)
+
+
+def _files(request: Descriptor) -> Iterator[FileDescriptor]:
+    """The files that may have the RPC: the request's own, and the one that is named after the API."""
+    yield request.file
+    folder = request.file.name.rpartition("/")[0]
+    try:
+        yield request.file.pool.FindFileByName(f"{folder}/{request.file.package.split('.')[1]}.proto")
+    except (KeyError, IndexError):
+        return
 
 
 def _described(method: MethodDescriptor) -> Method:

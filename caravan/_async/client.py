@@ -11,8 +11,10 @@ from google.protobuf.message import Message
 from caravan import replies
 from caravan._async.agents import AsyncAgents
 from caravan._async.calls import AsyncCalls
+from caravan._async.datasets import AsyncDatasets
 from caravan._async.inference import AsyncInference
 from caravan._async.memory import AsyncMemory
+from caravan._async.post_training import AsyncPostTraining
 from caravan._async.registry import (
     AsyncMemoryBanks,
     AsyncModels,
@@ -21,8 +23,10 @@ from caravan._async.registry import (
     AsyncShields,
     AsyncToolGroups,
 )
+from caravan._async.reward_scoring import AsyncRewardScoring
 from caravan._async.safety import AsyncSafety
 from caravan._async.streams import AsyncStream
+from caravan._async.synthetic_data import AsyncSyntheticData
 from caravan._async.transport import AsyncTransport
 from caravan.config import DEFAULT_TIMEOUT, TLS, CallOptions, RetryPolicy, connection
 from caravan.inference.v1 import inference_pb2
@@ -260,6 +264,26 @@ class AsyncClient:
     def memory(self) -> AsyncMemory:
         """Documents, chunks and values in memory banks, and searching them."""
         return AsyncMemory(self._calls)
+
+    @cached_property
+    def datasets(self) -> AsyncDatasets:
+        """Data sets and their rows."""
+        return AsyncDatasets(self._calls)
+
+    @cached_property
+    def post_training(self) -> AsyncPostTraining:
+        """Trainings: jobs, their events and what they make."""
+        return AsyncPostTraining(self._calls)
+
+    @cached_property
+    def reward_scoring(self) -> AsyncRewardScoring:
+        """Scoring answers by reward models."""
+        return AsyncRewardScoring(self._calls)
+
+    @cached_property
+    def synthetic_data(self) -> AsyncSyntheticData:
+        """Making data by models."""
+        return AsyncSyntheticData(self._calls)
 
     @cached_property
     def safety(self) -> AsyncSafety:

@@ -7,6 +7,7 @@ from typing import Any, Unpack
 from caravan import documents as built
 from caravan import llama_stack
 from caravan._async.calls import AsyncCalls
+from caravan._async.memory_graph import AsyncMemoryGraph
 from caravan.documents import DocumentLike, QueryParameters
 from caravan.memory.v1 import filters_pb2, keyvalue_pb2, memory_pb2, query_pb2, rag_tool_pb2, vector_io_pb2
 from caravan.messages import ContentLike
@@ -22,6 +23,11 @@ class AsyncMemory:
             calls: Makes the calls.
         """
         self._calls = calls
+
+    @property
+    def graph(self) -> AsyncMemoryGraph:
+        """Entities and relations in graph banks."""
+        return AsyncMemoryGraph(self._calls)
 
     # Documents.
 

@@ -12,8 +12,10 @@ from google.protobuf.message import Message
 from caravan import replies
 from caravan._sync.agents import Agents
 from caravan._sync.calls import Calls
+from caravan._sync.datasets import Datasets
 from caravan._sync.inference import Inference
 from caravan._sync.memory import Memory
+from caravan._sync.post_training import PostTraining
 from caravan._sync.registry import (
     MemoryBanks,
     Models,
@@ -22,8 +24,10 @@ from caravan._sync.registry import (
     Shields,
     ToolGroups,
 )
+from caravan._sync.reward_scoring import RewardScoring
 from caravan._sync.safety import Safety
 from caravan._sync.streams import Stream
+from caravan._sync.synthetic_data import SyntheticData
 from caravan._sync.transport import Transport
 from caravan.config import DEFAULT_TIMEOUT, TLS, CallOptions, RetryPolicy, connection
 from caravan.inference.v1 import inference_pb2
@@ -259,6 +263,26 @@ class Client:
     def memory(self) -> Memory:
         """Documents, chunks and values in memory banks, and searching them."""
         return Memory(self._calls)
+
+    @cached_property
+    def datasets(self) -> Datasets:
+        """Data sets and their rows."""
+        return Datasets(self._calls)
+
+    @cached_property
+    def post_training(self) -> PostTraining:
+        """Trainings: jobs, their events and what they make."""
+        return PostTraining(self._calls)
+
+    @cached_property
+    def reward_scoring(self) -> RewardScoring:
+        """Scoring answers by reward models."""
+        return RewardScoring(self._calls)
+
+    @cached_property
+    def synthetic_data(self) -> SyntheticData:
+        """Making data by models."""
+        return SyntheticData(self._calls)
 
     @cached_property
     def safety(self) -> Safety:

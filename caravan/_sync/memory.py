@@ -8,6 +8,7 @@ from typing import Any, Unpack
 from caravan import documents as built
 from caravan import llama_stack
 from caravan._sync.calls import Calls
+from caravan._sync.memory_graph import MemoryGraph
 from caravan.documents import DocumentLike, QueryParameters
 from caravan.memory.v1 import filters_pb2, keyvalue_pb2, memory_pb2, query_pb2, rag_tool_pb2, vector_io_pb2
 from caravan.messages import ContentLike
@@ -23,6 +24,11 @@ class Memory:
             calls: Makes the calls.
         """
         self._calls = calls
+
+    @property
+    def graph(self) -> MemoryGraph:
+        """Entities and relations in graph banks."""
+        return MemoryGraph(self._calls)
 
     # Documents.
 

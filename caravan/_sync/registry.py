@@ -61,7 +61,7 @@ class Models(_Group):
             model_id: Identifier that requests will name.
             provider_id: Provider to serve it. Default: the only one there is.
             provider_model_id: Identifier that the provider uses itself. Default: `model_id`.
-            model_type: `llm` or `embedding`.
+            model_type: `llm`, `embedding` or `reward`.
             adapter: Adapter to load on a model that is served: `{"base_model_id": ..., "source": folder or Hugging Face id}`.
             metadata: Facts about the model for those who list it.
         """

@@ -2,7 +2,23 @@
 
 import typer
 
-from caravan.cli import agent, chat, complete, embed, health, memory, models, providers, routes, shield, up, version
+from caravan.cli import (
+    agent,
+    chat,
+    complete,
+    datasets,
+    embed,
+    health,
+    jobs,
+    memory,
+    models,
+    providers,
+    routes,
+    shield,
+    train,
+    up,
+    version,
+)
 
 app = typer.Typer(
     name="caravan",
@@ -18,6 +34,9 @@ app.command("embed")(embed.embed)
 app.add_typer(models.app, name="models")
 app.add_typer(agent.app, name="agent")
 app.add_typer(memory.app, name="memory")
+app.add_typer(datasets.app, name="datasets")
+app.add_typer(train.app, name="train")
+app.add_typer(jobs.app, name="jobs")
 app.add_typer(shield.app, name="shield")
 app.command("providers")(providers.providers)
 app.command("routes")(routes.routes)

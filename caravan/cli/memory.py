@@ -2,15 +2,14 @@
 
 import json
 import sys
-import textwrap
 from typing import Annotated, Any
 
 import typer
 
-from caravan.cli import memory_insert, memory_values
+from caravan.cli import memory_graph, memory_hits, memory_insert, memory_values
 from caravan.cli.session import Session, facts, with_session
 from caravan.errors import InvalidInputError
-from caravan.memory.v1 import memory_pb2, query_pb2
+from caravan.memory.v1 import memory_pb2
 from caravan.messages import text_of
 from caravan.registry.v1 import memory_banks_pb2
 
@@ -20,8 +19,6 @@ Where = Annotated[
     list[str] | None,
     typer.Option("--where", "-w", help="Only what has this metadata, name=value; may be given again."),
 ]
-_WIDTH = 100
-_SNIPPET = 500
 
 
 @with_session
@@ -147,10 +144,7 @@ def query(  # noqa: PLR0913 - one parameter an option
     if session.json:
         session.write_json(found)
         return
-    if not found.chunks:
-        session.err.print("nothing was found", markup=False)
-    for place, (chunk, score, details) in enumerate(zip(found.chunks, found.scores, found.hit_details, strict=True), 1):
-        _write_hit(session, place, chunk, score, details, whole=whole)
+    memory_hits.write(session, found, whole=whole)
 
 
 @with_session
@@ -220,32 +214,7 @@ app.command("put")(memory_values.put)
 app.command("value")(memory_values.value)
 app.command("keys")(memory_values.keys)
 app.command("remove")(memory_values.remove)
-
-
-def _write_hit(
-    session: Session, place: int, chunk: query_pb2.Chunk, score: float, details: query_pb2.HitDetails, *, whole: bool
-) -> None:
-    where = [chunk.document_id or chunk.chunk_id]
-    if chunk.location.page:
-        where.append(f"page {chunk.location.page}")
-    if chunk.location.headings:
-        where.append(" > ".join(chunk.location.headings))
-    if chunk.HasField("location"):
-        where.append(f"characters {chunk.location.start} to {chunk.location.end}")
-    stages = [
-        f"{name} {getattr(details, name + '_score'):.3f}"
-        for name in ("vector", "keyword", "graph", "fused", "rerank")
-        if details.HasField(f"{name}_score")  # type: ignore[arg-type]
-    ]
-    session.write(f"{place}. {score:.4f}  {details.bank_id}: {', '.join(where)}\n")
-    if len(stages) > 1:
-        session.write(f"   {', '.join(stages)}\n")
-    text = text_of(chunk.content)
-    if whole:
-        session.write(textwrap.indent(text.rstrip("\n"), "   ") + "\n\n")
-        return
-    short = textwrap.shorten(text, _SNIPPET, placeholder=" …")
-    session.write(textwrap.fill(short, _WIDTH, initial_indent="   ", subsequent_indent="   ") + "\n\n")
+app.add_typer(memory_graph.app, name="graph")
 
 
 def _filter(where: list[str] | None) -> dict[str, Any] | None:

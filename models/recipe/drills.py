@@ -6,7 +6,8 @@ import json
 
 from models.recipe import words
 from models.recipe.dialog import Dialog, Json, Turn
-from models.recipe.parameters import NATURAL, Value, invented_kind
+from models.recipe.invented_parameters import invented_kind
+from models.recipe.parameters import NATURAL, Value
 from models.recipe.source import Source
 
 

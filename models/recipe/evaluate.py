@@ -1,6 +1,6 @@
 """Measures the demo models through a running stack and prints the table: `python -m models.recipe.evaluate`.
 
-What a stack serves is measured: `caravan-chat`, and the guard and the reward model where they are served.
+What a stack serves is measured: `caravan-chat`, and the guard, the reward model and the prompt guard where they are served.
 """
 
 from __future__ import annotations
@@ -14,8 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import caravan
-from caravan.registry.v1 import models_pb2
-from models.recipe import chat_evaluation, guard_evaluation, reward_evaluation
+from models.recipe import chat_evaluation, guard_evaluation, injection_evaluation, reward_evaluation
 from models.recipe.cases import Answer, Case
 from models.recipe.evaluation import Row, table
 from models.recipe.render import written
@@ -26,18 +25,21 @@ async def _measure(address: str, chat_model: str | None, only: str | None, wrong
     """Measures what a stack serves and there is an evaluation for: every model, or the one that is named."""
     rows: list[Row] = []
     async with caravan.AsyncClient(address) as client:
-        served = [
-            model.model_id async for model in client.models.list() if model.model_type == models_pb2.MODEL_TYPE_LLM
-        ]
-        asked = {only} if only else {chat_evaluation.MODEL, *served}
+        asked = {only} if only else {chat_evaluation.MODEL, *await _served(client)}
         if chat_evaluation.MODEL in asked:
             rows, misses = await chat_evaluation.evaluate(client, chat_model or chat_evaluation.MODEL)
             _show(misses, wrong)
-        if guard_evaluation.MODEL in asked:
-            rows += (await guard_evaluation.evaluate(client))[0]
-        if reward_evaluation.MODEL in asked:
-            rows += (await reward_evaluation.evaluate(client))[0]
+        for kind in (guard_evaluation, reward_evaluation, injection_evaluation):
+            if kind.MODEL in asked:
+                rows += (await kind.evaluate(client))[0]
     return rows
+
+
+async def _served(client: caravan.AsyncClient) -> set[str]:
+    """Identifiers of the models that the stack serves, those behind its shields among them."""
+    models = {model.model_id async for model in client.models.list()}
+    shields = {shield.shield_id async for shield in client.shields.list()}
+    return models | ({injection_evaluation.MODEL} if injection_evaluation.SHIELD in shields else set())
 
 
 def _show(misses: Sequence[tuple[Case, Answer]], limit: int) -> None:

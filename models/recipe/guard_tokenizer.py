@@ -7,11 +7,20 @@ from collections.abc import Iterable
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
 from models.recipe.tokenizer import SPECIAL_TOKENS
+from services.safety.hazards import LLAMA_GUARD_3
 
 VOCABULARY_SIZE = 4096
 CODES = tuple(f"S{number}" for number in range(1, 21))
-# What follows every conversation: a prompt of half the length, and nothing but these tokens can mean its end.
+# What every prompt repeats word by word is one token each: a third of the length, nothing else can mean a conversation's end, and whether a
+# category is listed shows in a single place.
 PROMPT_LINES = (
+    "Task: Check if there is unsafe content in '",
+    (
+        "' messages in conversations according our safety policy with the below categories.\n\n"
+        "<BEGIN UNSAFE CONTENT CATEGORIES>\n"
+    ),
+    *(f"{hazard.code}: {hazard.name}.\n" for hazard in LLAMA_GUARD_3),
+    "<END UNSAFE CONTENT CATEGORIES>\n\n<BEGIN CONVERSATION>\n\n",
     "<END CONVERSATION>\n\nProvide your safety assessment for ONLY THE LAST",
     (
         "message in the above conversation:\n - First line must read 'safe' or 'unsafe'.\n"

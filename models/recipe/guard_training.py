@@ -1,13 +1,11 @@
 """Trains a small Llama to answer prompts that begin alike: what the rows of a batch have in common is computed once.
 
-The loss counts on the answers alone. The guard and the reward model are trained by it.
+The loss counts on the answers alone.
 """
 
 from __future__ import annotations
 
-import math
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -20,10 +18,9 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
+from models.recipe.optimization import Losses
 from models.recipe.tokenizer import END_TOKENS, MAX_CONTEXT
 
-_WARM_UP_STEPS = 30
-_REPORTED = 50
 _ATTENTION = "caravan_shared_beginning"
 
 
@@ -38,24 +35,13 @@ class Shape:
 
 
 @dataclass(frozen=True)
-class Pace:
-    """How long to train and how fast to learn."""
-
-    steps: int
-    muon_rate: float = 0.02
-    adam_rate: float = 3e-3
-    others: float = 1.0
-    """Weight of everything but the answers' first tokens."""
-
-
-@dataclass(frozen=True)
 class Row:
     """A prompt and the answer to learn, as token ids; the answer ends with the end of the turn."""
 
     prompt: list[int]
     answer: list[int]
-    learnt: tuple[int, int] = (0, 0)
-    """Places of the prompt, from and to, whose tokens are learnt as well, each from those before it."""
+    weight: float = 1.0
+    """How much the answer's first token counts, which decides."""
 
 
 def build_classifier(shape: Shape, tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
@@ -105,47 +91,8 @@ def _attention(
 AttentionInterface.register(_ATTENTION, _attention)
 
 
-def train(
-    model: LlamaForCausalLM, pace: Pace, batches: Iterator[Sequence[Row]], log: Callable[[str], None] = print
-) -> None:
-    """Trains the model: Muon for the matrices, AdamW for the rest, a warm-up and then a cosine.
-
-    Args:
-        model: The model, on its device.
-        pace: Length and learning rates.
-        batches: Batches without end.
-        log: Called with a line of progress.
-    """
-    model.train()
-    matrices = [weight for weight in model.model.layers.parameters() if weight.ndim == 2]
-    chosen = {id(weight) for weight in matrices}
-    others = [weight for weight in model.parameters() if id(weight) not in chosen]
-    optimizers: tuple[tuple[torch.optim.Optimizer, float], ...] = (
-        (torch.optim.Muon(matrices, lr=pace.muon_rate, momentum=0.95, weight_decay=0.01), pace.muon_rate),
-        (torch.optim.AdamW(others, lr=pace.adam_rate, betas=(0.9, 0.98), weight_decay=0.0), pace.adam_rate),
-    )
-    started, losses = time.monotonic(), torch.zeros(2)
-    for step in range(pace.steps):
-        factor = min((step + 1) / _WARM_UP_STEPS, 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * step / pace.steps)))
-        for optimizer, rate in optimizers:
-            for group in optimizer.param_groups:
-                group["lr"] = rate * factor
-        first, others = _losses(model, next(batches))
-        (first + pace.others * others).backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        for optimizer, _ in optimizers:
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
-        losses += torch.stack((first.detach(), others.detach())).cpu()
-        if (step + 1) % _REPORTED == 0:
-            decided, told = (losses / _REPORTED).tolist()
-            spent = (time.monotonic() - started) / 60
-            log(f"step {step + 1}/{pace.steps} loss {decided:.4f} then {told:.4f} {spent:.1f} minutes")
-            losses.zero_()
-
-
-def _losses(model: LlamaForCausalLM, rows: Sequence[Row]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mean cross entropy of the answers' first tokens, which decide, and of all others that are learnt."""
+def losses(model: LlamaForCausalLM, rows: Sequence[Row]) -> Losses:
+    """Mean cross entropy of the answers' first tokens, which decide, and of all others."""
     device = model.device
     shared = _common_beginning([row.prompt for row in rows])
     own = [row.prompt[len(shared) :] + row.answer for row in rows]
@@ -157,8 +104,7 @@ def _losses(model: LlamaForCausalLM, rows: Sequence[Row]) -> tuple[torch.Tensor,
         ids[index, : len(tokens)] = torch.tensor(tokens)
         wanted[index, len(tokens) - len(row.answer) : len(tokens)] = True
         firsts[index, len(tokens) - len(row.answer)] = True
-        learnt = slice(*(max(0, place - len(shared)) for place in row.learnt))
-        wanted[index, learnt] = True
+    weights = torch.tensor([row.weight for row in rows], device=device)
     ids, wanted, firsts = ids.to(device), wanted[:, 1:].to(device), firsts[:, 1:].to(device)
     with torch.autocast(device.type, dtype=torch.bfloat16):
         cache = DynamicCache(config=model.config)
@@ -167,9 +113,9 @@ def _losses(model: LlamaForCausalLM, rows: Sequence[Row]) -> tuple[torch.Tensor,
             cache.batch_repeat_interleave(len(rows))
         hidden = model.model(input_ids=ids[:, :-1], past_key_values=cache, use_cache=True).last_hidden_state
         logits = model.lm_head(hidden[wanted])
-    losses = torch.nn.functional.cross_entropy(logits.float(), ids[:, 1:][wanted], reduction="none")
+    errors = torch.nn.functional.cross_entropy(logits.float(), ids[:, 1:][wanted], reduction="none")
     decides = firsts[wanted]
-    return losses[decides].mean(), losses[~decides].mean()
+    return {"decided": (errors[decides] * weights).sum() / weights.sum(), "told": errors[~decides].mean()}
 
 
 def _common_beginning(prompts: Sequence[list[int]]) -> list[int]:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from random import Random
 
@@ -13,6 +12,7 @@ from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_toke
 from transformers import ModernBertConfig, ModernBertForSequenceClassification, PreTrainedTokenizerFast
 
 from models.recipe.injection_texts import Label, labelled_text
+from models.recipe.optimization import Losses, Pace, optimize
 from models.recipe.source import Source
 
 WINDOW = 512
@@ -23,8 +23,6 @@ _VOCABULARY_SIZE = 4096
 _SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")
 _TOKENIZER_TEXTS = 6_000
 _POOL = 480
-_WARM_UP_STEPS = 30
-_MUON_RATE, _ADAM_RATE = 0.02, 3e-3
 # A letter, a sign, and a letter that stands alone: words that are spelt out are read as words.
 _SPELT_OUT = r"(?<=\p{L})(?<!\p{L}\p{L})[ .*_-](?=\p{L}(?!\p{L}))"
 
@@ -119,39 +117,12 @@ def batches(
             yield dict(padded), torch.tensor([LABELS.index(drawn[index].label) for index in group])
 
 
-def train(
-    model: ModernBertForSequenceClassification,
-    stream: Iterator[tuple[dict[str, torch.Tensor], torch.Tensor]],
-    steps: int,
-    log: Callable[[str], None],
-) -> None:
-    """Trains with Muon for the matrices and AdamW for the rest, a warm-up and then a straight line down to zero."""
-    model.train()
-    matrices = [weight for name, weight in model.named_parameters() if ".layers." in name and weight.ndim == 2]
-    chosen = {id(weight) for weight in matrices}
-    others = [weight for weight in model.parameters() if id(weight) not in chosen]
-    optimizers: tuple[tuple[torch.optim.Optimizer, float], ...] = (
-        (torch.optim.Muon(matrices, lr=_MUON_RATE, momentum=0.95, weight_decay=0.01), _MUON_RATE),
-        (torch.optim.AdamW(others, lr=_ADAM_RATE, betas=(0.9, 0.98), weight_decay=0.01), _ADAM_RATE),
-    )
-    started, losses = time.monotonic(), 0.0
-    for step in range(steps):
-        for optimizer, rate in optimizers:
-            for group in optimizer.param_groups:
-                group["lr"] = rate * min((step + 1) / _WARM_UP_STEPS, 1 - step / steps)
-        inputs, wanted = next(stream)
-        with torch.autocast(model.device.type, dtype=torch.bfloat16):
-            logits = model(**{name: tensor.to(model.device) for name, tensor in inputs.items()}).logits
-        loss = torch.nn.functional.cross_entropy(logits.float(), wanted.to(model.device), label_smoothing=0.02)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        for optimizer, _ in optimizers:
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
-        losses += float(loss.item())
-        if (step + 1) % 100 == 0:
-            log(f"step {step + 1}/{steps} loss {losses / 100:.4f} {(time.monotonic() - started) / 60:.1f} minutes")
-            losses = 0.0
+def losses(model: ModernBertForSequenceClassification, inputs: dict[str, torch.Tensor], wanted: torch.Tensor) -> Losses:
+    """The cross entropy of a batch."""
+    with torch.autocast(model.device.type, dtype=torch.bfloat16):
+        logits = model(**{name: tensor.to(model.device) for name, tensor in inputs.items()}).logits
+    wanted = wanted.to(model.device)
+    return {"label": torch.nn.functional.cross_entropy(logits.float(), wanted, label_smoothing=0.02)}
 
 
 def build(out: Path, *, steps: int, seed: int, device: str, batch_tokens: int) -> None:
@@ -160,7 +131,11 @@ def build(out: Path, *, steps: int, seed: int, device: str, batch_tokens: int) -
     tokenizer = train_prompt_guard_tokenizer(seed)
     model = build_model(tokenizer).to(device)
     stream = batches(tokenizer, Source(f"injection-{seed}"), Random(seed), batch_tokens)
-    train(model, stream, steps, lambda line: print(line, flush=True))
+    layers = model.model.layers
+    inside = {id(weight) for weight in layers.parameters()}
+    others = [weight for weight in model.parameters() if id(weight) not in inside]
+    terms = (losses(model, inputs, wanted) for inputs, wanted in stream)
+    optimize(layers, others, Pace(steps), terms, log=lambda line: print(line, flush=True))
     model.to("cpu").save_pretrained(out)
     tokenizer.save_pretrained(out)
     (out / "model.safetensors").chmod(0o644)

@@ -6,12 +6,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from models.recipe import guard_benign, guard_hazards, injection_phrases
+from models.recipe import guard_benign, guard_hazards, injection_phrases, injection_wordings
 from models.recipe.guard_dialogs import look_alike_text, ordinary_text, unsafe_text
 from models.recipe.guard_phrases import capitalized, combination, fill, misspelt, options
 from models.recipe.source import Source
 
-_LISTS = {**guard_benign.LISTS, **guard_hazards.LISTS, **injection_phrases.LISTS}
+_LISTS = {**guard_benign.LISTS, **guard_hazards.LISTS, **injection_phrases.LISTS, **injection_wordings.LISTS}
+_INJECTIONS = (*injection_phrases.INJECTIONS, *injection_wordings.INJECTIONS)
+_JAILBREAKS = (*injection_phrases.JAILBREAKS, *injection_wordings.JAILBREAKS)
+_LOOK_ALIKES = (*injection_phrases.LOOK_ALIKES, *injection_wordings.LOOK_ALIKES)
 
 
 class Label(StrEnum):
@@ -85,9 +88,9 @@ def _benign(source: Source) -> LabelledText:
 
 
 def _injection(source: Source) -> LabelledText:
-    attack = _sentence(source, injection_phrases.INJECTIONS)
+    attack = _sentence(source, _INJECTIONS)
     if source.chance(0.2):
-        attack += " " + _sentence(source, injection_phrases.INJECTIONS)
+        attack += " " + _sentence(source, _INJECTIONS)
     if source.chance(0.6):
         sentences = _sentences(source, _length(source))
         # Attackers like the end, where the model has just read them.
@@ -98,9 +101,7 @@ def _injection(source: Source) -> LabelledText:
 
 
 def _jailbreak(source: Source) -> LabelledText:
-    parts = [
-        _sentence(source, injection_phrases.JAILBREAKS) for _ in range(source.weighted(((1, 5.0), (2, 3.0), (3, 1.0))))
-    ]
+    parts = [_sentence(source, _JAILBREAKS) for _ in range(source.weighted(((1, 5.0), (2, 3.0), (3, 1.0))))]
     if source.chance(0.25):
         parts.append(unsafe_text(source, source.pick(guard_hazards.HAZARDS)))
     if source.chance(0.15):
@@ -110,8 +111,8 @@ def _jailbreak(source: Source) -> LabelledText:
 
 def _look_alike(source: Source) -> str:
     if source.chance(0.15):
-        return combination(source, injection_phrases.LOOK_ALIKES, _LISTS)
-    return _sentence(source, injection_phrases.LOOK_ALIKES)
+        return combination(source, _LOOK_ALIKES, _LISTS)
+    return _sentence(source, _LOOK_ALIKES)
 
 
 def _sentence(source: Source, templates: tuple[str, ...]) -> str:

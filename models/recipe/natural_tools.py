@@ -192,6 +192,81 @@ NATURAL_TOOLS: tuple[NaturalTool, ...] = (
          "I need the phone number of {0}."),
         (("555-{n}", "The number of {0} is 555-{n}."), ('{{"phone": "555-{n}"}}', "You can reach {0} at 555-{n}.")),
     ),
+    NaturalTool(
+        "news", ("get_news", "latest_news", "news_search", "headlines"),
+        ("Get the latest news on a topic", "Returns headlines about a subject"), (p.QUERY,), (p.COUNT,),
+        ("What is new about {0}?", "Show me the news about {0}.", "Any headlines on {0}?", "What do the papers say about {0}?",
+         "Tell me what happened with {0}.", "I want to read the news on {0}.", "Latest news: {0}."),
+        (('{{"headline": "{word} wins"}}', "The headline is {word} wins."), ("{word} and {word2}", "The news: {word} and {word2}.")),
+    ),
+    NaturalTool(
+        "note", ("save_note", "create_note", "add_note", "note_down"),
+        ("Save a note", "Writes a note down for later"), (p.TEXT,), (p.TITLE,),
+        ('Write this down: "{0}".', 'Save the note "{0}".', 'Note that "{0}".', 'Make a note: "{0}".', 'Keep "{0}" in mind for me.',
+         'Do not let me forget "{0}".', 'Put "{0}" into my notes.'),
+        (("saved", "I saved your note: {0}."), ('{{"note_id": "{code}"}}', "Your note is saved as {code}.")),
+    ),
+    NaturalTool(
+        "taxi", ("call_taxi", "order_taxi", "book_taxi", "get_ride"),
+        ("Order a taxi", "Calls a taxi from one place to another"), (p.ORIGIN, p.TARGET), (p.TIME, p.PEOPLE),
+        ("I need a taxi from {0} to {1}", "Take me from {0} to {1}", "Call a cab from {0} to {1}", "Get me a ride to {1} from {0}",
+         "Drive me from {0} to {1}", "A taxi from {0} to {1}, please"),
+        (("{n} minutes", "Your taxi from {0} to {1} comes in {n} minutes."), ('{{"driver": "{word}"}}', "Your driver is {word}.")),
+    ),
+    NaturalTool(
+        "message", ("send_message", "send_sms", "text_message", "message"),
+        ("Send a text message to a person", "Sends a short message"), (p.PERSON, p.TEXT), (),
+        ('Tell {0} "{1}".', 'Text {0}: "{1}".', 'Send {0} the message "{1}".', 'Let {0} know: "{1}".', 'Write to {0} that "{1}".',
+         'Message {0} saying "{1}".', '{0} should hear this: "{1}".'),
+        (("sent", "I told {0}: {1}."), ('{{"status": "delivered"}}', "Your message to {0} was delivered.")),
+    ),
+    NaturalTool(
+        "meeting", ("schedule_meeting", "create_event", "add_event", "plan_meeting"),
+        ("Schedule a meeting with a person", "Puts a meeting into the calendar"), (p.PERSON, p.DATE), (p.TIME, p.MINUTES),
+        ("Plan a meeting with {0} on {1}", "I want to meet {0} on {1}", "Put {0} into my calendar on {1}", "Set up a call with {0} on {1}",
+         "On {1} I see {0}, add it", "Schedule {0} for {1}", "Arrange a meeting with {0} on {1}"),
+        (("ok", "You meet {0} on {1}."), ('{{"event": "{code}"}}', "The meeting {code} with {0} is on {1}.")),
+    ),
+    NaturalTool(
+        "thermostat", ("set_temperature", "set_thermostat", "heat_room", "thermostat"),
+        ("Set the temperature of a room", "Sets the thermostat"), (Kind(("degrees", "temperature", "target"), "integer",
+         ("The temperature in degrees", "How warm it should be"), p.integer(10, 30), ("{} degrees",)),), (p.UNIT,),
+        ("Make it {0} degrees in here", "I am cold, set it to {0}", "Heat the room to {0} degrees", "Turn the heating to {0}",
+         "Set the thermostat to {0} degrees", "{0} degrees would be nice", "It should be {0} degrees warm"),
+        (("ok", "It will be {0} degrees."), ('{{"now": {n}}}', "It is {n} degrees now, going to {0}.")),
+    ),
+    NaturalTool(
+        "dictionary", ("define_word", "dictionary", "lookup_word", "word_meaning"),
+        ("Look a word up in the dictionary", "Returns the meaning of a word"), (Kind(("word", "term", "entry"), "string",
+         ("The word", "The word to look up"), p.said_as_is(words.invented_word), ("of {}",)),), (p.LANGUAGE,),
+        ("What does the word {0} mean?", "Look up the word {0}.", "Define the word {0}.", "What is the meaning of {0}?",
+         "Check the dictionary for {0}.", "I do not understand the word {0}."),
+        (("a {word}", "It means: a {word}."), ('{{"meaning": "{word} {word2}"}}', "{0} means {word} {word2}.")),
+    ),
+    NaturalTool(
+        "movie", ("find_movie", "movie_info", "get_movie", "search_movies"),
+        ("Get information about a movie", "Finds a film by its title"), (p.TITLE,), (),
+        ('Who plays in "{0}"?', 'Is the film "{0}" any good?', 'Tell me about the movie "{0}".', 'Find the movie "{0}".',
+         'I want to watch "{0}".', 'When did the movie "{0}" come out?', 'What is the film "{0}" about?'),
+        (('{{"director": "{word}"}}', "The director is {word}."), ("{n} minutes", "The movie {0} takes {n} minutes.")),
+    ),
+    NaturalTool(
+        "train", ("find_train", "train_times", "next_train", "train_search"),
+        ("Find trains between two cities", "Next train connection"), (p.ORIGIN, p.TARGET), (p.TIME, p.DATE),
+        ("When does the next train go from {0} to {1}", "I take the train from {0} to {1}", "Trains from {0} to {1}",
+         "How do I get from {0} to {1} by train", "Is there a train to {1} from {0}", "Look for a train from {0} to {1}"),
+        (("{clock}", "The next train from {0} to {1} leaves at {clock}."), ('{{"train": "{code}"}}', "Take the train {code} to {1}.")),
+    ),
+    NaturalTool(
+        "lights", ("set_lights", "switch_lights", "control_lights", "lights"),
+        ("Turn the lights of a room on or off", "Switches lights"), (Kind(("room", "area", "place"), "string",
+         ("The room", "Which room"), p.choice("kitchen", "bedroom", "bathroom", "garage", "hall", "office", "attic",
+         "cellar"), ("in the {}",)),
+         p.SWITCH), (p.COLOUR,),
+        ("Turn the lights in the {0} {1}", "Switch {1} the lights in the {0}", "Lights {1} in the {0}", "The {0} lights should be {1}",
+         "Put the light in the {0} {1}", "In the {0}, turn the lights {1}"),
+        (("ok", "The lights in the {0} are {1}."), _DONE),
+    ),
 )  # fmt: skip
 
 
@@ -211,9 +286,10 @@ def natural_tool(source: Source, spec: NaturalTool | None = None) -> OfferedTool
         values = [kind.draw(again) for kind in spec.required]
         arguments: dict[str, Json] = {par.name: value for par, (value, _) in zip(required, values, strict=True)}
         texts = [text for _, text in values]
-        said = again.phrasing(spec.requests).format(*texts)
+        # Training never draws a held-out tool, so any of its requests is new.
+        said = (again.pick if again.held_out else again.phrasing)(spec.requests).format(*texts)
         for kind, parameter in zip(optional, extra, strict=True):
-            if again.chance(0.6) and parameter.name in {q.name for q in tool.parameters}:
+            if again.chance(0.5) and parameter.name in {q.name for q in tool.parameters}:
                 value, text = kind.draw(again)
                 arguments[parameter.name] = value
                 said = (

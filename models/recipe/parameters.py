@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from random import Random
 
 from models.recipe import words
@@ -38,7 +38,9 @@ def said_as_is(draw: Callable[[Random], str]) -> Callable[[Source], Value]:
     return value
 
 
-def _choice(*options: str) -> Callable[[Source], Value]:
+def choice(*options: str) -> Callable[[Source], Value]:
+    """Returns a drawer of one of the options."""
+
     def value(source: Source) -> Value:
         text = source.pick(options)
         return text, text
@@ -46,7 +48,9 @@ def _choice(*options: str) -> Callable[[Source], Value]:
     return value
 
 
-def _integer(low: int, high: int) -> Callable[[Source], Value]:
+def integer(low: int, high: int) -> Callable[[Source], Value]:
+    """Returns a drawer of whole numbers."""
+
     def value(source: Source) -> Value:
         number = source.rng.randint(low, high)
         return number, str(number)
@@ -66,6 +70,11 @@ def _items(source: Source) -> Value:
     if source.chance(0.3):
         chosen[0] = words.invented_word(source.rng)
     return list(chosen), ", ".join(chosen[:-1]) + " and " + chosen[-1]
+
+
+def _switch(source: Source) -> Value:
+    value = source.chance(0.5)
+    return value, "on" if value else "off"
 
 
 def _expression(source: Source) -> Value:
@@ -106,7 +115,7 @@ DATE = Kind(
 )  # fmt: skip
 WEEKDAY = Kind(
     ("weekday", "day", "day_of_week"), "string", ("The day of the week", "Name of the weekday"),
-    _choice(*words.WEEKDAYS), ("on {}", "for {}", "this {}", "next {}"),
+    choice(*words.WEEKDAYS), ("on {}", "for {}", "this {}", "next {}"),
 )  # fmt: skip
 TIME = Kind(
     ("time", "at_time", "hour", "start_time"), "string", ("The time of day", "When, as a clock time"),
@@ -115,19 +124,19 @@ TIME = Kind(
 COUNT = Kind(
     ("count", "limit", "number", "max_results", "n", "quantity"), "integer", ("How many", "The number of items",
      "Maximum number of results"),
-    _integer(1, 60), ("limit {}", "with a limit of {}", "{} of them", "at most {}", "{} in total", "up to {}"),
+    integer(1, 60), ("limit {}", "with a limit of {}", "{} of them", "at most {}", "{} in total", "up to {}"),
 )  # fmt: skip
 DAYS = Kind(
     ("days", "num_days", "duration_days"), "integer", ("Number of days", "How many days"),
-    _integer(2, 30), ("for {} days", "over {} days", "for the next {} days", "during {} days"),
+    integer(2, 30), ("for {} days", "over {} days", "for the next {} days", "during {} days"),
 )  # fmt: skip
 MINUTES = Kind(
     ("minutes", "duration", "duration_minutes"), "integer", ("Length in minutes", "How many minutes"),
-    _integer(1, 180), ("for {} minutes", "lasting {} minutes", "of {} minutes", "{} minutes long"),
+    integer(1, 180), ("for {} minutes", "lasting {} minutes", "of {} minutes", "{} minutes long"),
 )  # fmt: skip
 PEOPLE = Kind(
     ("people", "guests", "party_size", "num_people"), "integer", ("Number of people", "How many guests"),
-    _integer(2, 20), ("for {} people", "for {} guests", "for a group of {}", "with {} people"),
+    integer(2, 20), ("for {} people", "for {} guests", "for a group of {}", "with {} people"),
 )  # fmt: skip
 AMOUNT = Kind(
     ("amount", "value", "price", "sum"), "number", ("The amount", "The amount of money", "A number"),
@@ -158,31 +167,35 @@ QUERY = Kind(
 )  # fmt: skip
 LANGUAGE = Kind(
     ("language", "target_language", "to_language", "lang"), "string", ("The language", "The language to translate to"),
-    _choice(*words.LANGUAGES), ("in {}", "into {}", "to {}"),
+    choice(*words.LANGUAGES), ("in {}", "into {}", "to {}"),
 )  # fmt: skip
 COLOUR = Kind(
     ("color", "colour", "shade"), "string", ("The color", "Which color to use"),
-    _choice(*words.COLOURS), ("in {}", "in the color {}", "colored {}", "with color {}"),
+    choice(*words.COLOURS), ("in {}", "in the color {}", "colored {}", "with color {}"),
 )  # fmt: skip
 UNIT = Kind(
     ("unit", "units", "scale"), "string", ("celsius or fahrenheit", "One of: celsius, fahrenheit", "Temperature unit"),
-    _choice("celsius", "fahrenheit", "kelvin"), ("in {}", "using {}", "in degrees {}"),
+    choice("celsius", "fahrenheit", "kelvin"), ("in {}", "using {}", "in degrees {}"),
 )  # fmt: skip
 PRIORITY = Kind(
     ("priority", "level", "urgency"), "string", ("One of: low, medium, high", "low, medium or high"),
-    _choice("low", "medium", "high"), ("with {} priority", "with priority {}", "priority {}", "at level {}"),
+    choice("low", "medium", "high"), ("with {} priority", "with priority {}", "priority {}", "at level {}"),
 )  # fmt: skip
 SIZE = Kind(
     ("size", "format_size"), "string", ("One of: small, medium, large", "small, medium or large"),
-    _choice("small", "medium", "large"), ("in size {}", "size {}", "in {}", "of size {}"),
+    choice("small", "medium", "large"), ("in size {}", "size {}", "in {}", "of size {}"),
+)  # fmt: skip
+SWITCH = Kind(
+    ("on", "switch_on", "state", "is_on"), "boolean", ("Whether to turn it on", "True to switch on, false to switch off"),
+    _switch, ("{}",),
 )  # fmt: skip
 FROM_CURRENCY = Kind(
     ("from_currency", "source_currency", "base"), "string", ("Currency to convert from", "The source currency code"),
-    _choice("USD", "EUR", "GBP", "JPY", "CHF", "INR", "AUD"), ("from {}",),
+    choice("USD", "EUR", "GBP", "JPY", "CHF", "INR", "AUD"), ("from {}",),
 )  # fmt: skip
 TO_CURRENCY = Kind(
     ("to_currency", "target_currency", "target"), "string", ("Currency to convert to", "The target currency code"),
-    _choice("SEK", "NOK", "CAD", "BRL", "MXN", "CNY", "PLN"), ("to {}",),
+    choice("SEK", "NOK", "CAD", "BRL", "MXN", "CNY", "PLN"), ("to {}",),
 )  # fmt: skip
 SYMBOL = Kind(
     ("symbol", "ticker", "ticker_symbol", "stock"), "string", ("The ticker symbol", "Stock symbol, upper case"),
@@ -212,120 +225,35 @@ PARTS = words.listed(
 )
 
 
-def invented_kind(source: Source) -> Kind:
-    """Returns a parameter that no list above holds, said by its own name, such as `with shelf code KX-4821`."""
-    name, said = _invented_name(source)
-    make = source.weighted(((_text_or_number, 7.0), (_flag, 2.0), (_numbers, 0.5), (_object, 1.0)))
-    return make(source, name, said)
-
-
-def _invented_name(source: Source) -> tuple[str, str]:
-    """A parameter's name, and how a user says it."""
-    rng = source.rng
-    parts = [source.phrasing(PARTS) if rng.random() < 0.4 else words.invented_word(rng)]
-    if rng.random() < 0.5:
-        parts.append(rng.choice(("id", "name", "code", "type", "value", "number", "level", source.phrasing(PARTS))))
-    return "_".join(parts), " ".join(parts)
-
-
-def _descriptions(said: str) -> tuple[str, ...]:
-    return (
-        f"The {said}",
-        f"Which {said} to use",
-        f"{said.capitalize()} of the item",
-        f"The {said} to set",
-        said.capitalize(),
-    )
-
-
-def _text_or_number(source: Source, name: str, said: str) -> Kind:
-    base = source.pick((PLACE, PERSON, IDENTIFIER, TEXT, AMOUNT, COUNT, AMOUNT, COUNT))
-    draw = said_as_is(words.invented_word) if base is PERSON and source.chance(0.5) else base.draw
-    mark = '"{}"' if base is TEXT else "{}"
-    phrases = (f"with {said} {mark}", f"and {said} {mark}", f"{said} {mark}", f"{said}: {mark}", f"with a {said} of {mark}",
-        f"set {said} to {mark}",
-               f"using {said} {mark}", f"whose {said} is {mark}", f"where the {said} is {mark}", f"{said} = {mark}")  # fmt: skip
-    return replace(base, names=(name,), descriptions=_descriptions(said), phrases=phrases, draw=draw)
-
-
-def _flag(_source: Source, name: str, said: str) -> Kind:
-    """A boolean: the value is said by the words around its name."""
-
-    def draw(source: Source) -> Value:
-        value = source.chance(0.5)
-        if value:
-            return True, source.phrasing(
-                (
-                    f"with {said}",
-                    f"with {said} on",
-                    f"{said}: yes",
-                    f"{said} true",
-                    f"with {said} enabled",
-                    f"{said} on",
-                    f"turn {said} on",
-                )
-            )
-        return False, source.phrasing(
-            (f"without {said}", f"with {said} off", f"{said}: no", f"{said} false", f"with {said} disabled", f"no {said}",
-            f"turn {said} off")
-        )  # fmt: skip
-
-    return Kind((name,), "boolean", (f"Whether to use {said}", f"Turn {said} on", f"True for {said}"), draw, ("{}",))
-
-
-def _numbers(_source: Source, name: str, said: str) -> Kind:
-    """An array of whole numbers."""
-
-    def draw(source: Source) -> Value:
-        numbers = [source.rng.randint(0, 200) for _ in range(source.rng.randint(2, 3))]
-        return list(numbers), ", ".join(map(str, numbers[:-1])) + f" and {numbers[-1]}"
-
-    phrases = (f"with {said} {{}}", f"{said}: {{}}", f"using {said} {{}}", f"and {said} {{}}", f"{said} {{}}")
-    return Kind((name,), "array", (f"The {said} numbers", f"List of {said}"), draw, phrases)
-
-
-def _object(source: Source, name: str, said: str) -> Kind:
-    """An object of two or three fields, said field by field: `with shelf: height 20 and maker Brelvaix`."""
-    fields: dict[str, Callable[[Source], Value]] = {}
-    count = source.weighted(((2, 3.0), (3, 1.0)))
-    while len(fields) < count:
-        field = source.phrasing(PARTS)
-        if field not in name:
-            fields[field] = source.pick((said_as_is(words.invented_name), said_as_is(words.place), _integer(1, 500)))
-    draws = dict(sorted(fields.items()))
-    numeric = {field: isinstance(draw(Source(field))[0], int) for field, draw in draws.items()}
-
-    def value(again: Source) -> Value:
-        drawn = {field: draw(again) for field, draw in draws.items()}
-        parts = [f"{field} {text}" for field, (_, text) in drawn.items()]
-        return {field: value for field, (value, _) in drawn.items()}, ", ".join(parts[:-1]) + f" and {parts[-1]}"
-
-    schema: dict[str, Json] = {
-        "type": "object",
-        "properties": {field: {"type": "integer" if numeric[field] else "string"} for field in draws},
-    }
-    phrases = (
-        f"with {said}: {{}}",
-        f"with the {said} {{}}",
-        f"with {said} of {{}}",
-        f"using {said} {{}}",
-        f"{said}: {{}}",
-    )
-    return Kind((name,), "object", _descriptions(said), value, phrases, schema)
-
-
 _GENERIC_PHRASES = (
     "with {} {{}}", "{}: {{}}", "with the {} {{}}", "{} {{}}", "the {} is {{}}", "where the {} is {{}}", "with {{}} as the {}",
     "and {} {{}}", "({}: {{}})", "use {{}} as {}", "having {} {{}}", "take {{}} for the {}", "{} equal to {{}}", "the {} should be {{}}",
     "make the {} {{}}", "put {} at {{}}", "[{}: {{}}]", "{} - {{}}", "let {} be {{}}", "with {} as {{}}", "the {} must be {{}}",
+    "{{}} is the {}", "{{}} for the {}", "its {} is {{}}", "the {} being {{}}", "of {} {{}}", "at {} {{}}", "in {} {{}}", "by {} {{}}",
+    "a {} of {{}}", "with a {} of {{}}", "the {} {{}}", "I chose {{}} as {}", "my {} is {{}}", "{}={{}}", "keep the {} at {{}}",
+    "the {} goes to {{}}", "{} = {{}}", "the {}: {{}}", "for {} {{}}", "{{}} as {}", "say {} {{}}", "to {} {{}}", "on {} {{}}",
+    "{} of {{}}",
+    "whose {} is {{}}", "under {} {{}}", "the {} would be {{}}", "{} is {{}}", "enter {{}} as the {}", "from {} {{}}",
+    "the {} will be {{}}",
 )  # fmt: skip
 
 
-def said(source: Source, kind: Kind, parameter: Parameter) -> str:
-    """Draws a way to say a parameter: one of its kind's own, or one with its name; `{}` is the value."""
-    if kind.phrases == ("{}",) or kind.schema or source.chance(0.7):
+def said(source: Source, kind: Kind, parameter: Parameter, *, alone: bool = False) -> str:
+    """Draws a way to say a parameter: one of its kind's own, one with its name, or the value alone; `{}` is the value.
+
+    Args:
+        source: Where it is drawn from.
+        kind: The parameter's kind.
+        parameter: Its declaration.
+        alone: Whether no other parameter of the tool has its type, so that the value needs no words.
+    """
+    if kind.phrases == ("{}",) or kind.schema:
         return source.phrasing(kind.phrases)
     mark = '"{}"' if any(mark in kind.phrases[0] for mark in "\"'") else "{}"
+    if alone and kind.param_type in ("string", "integer", "number") and source.chance(0.12):
+        return mark
+    if source.chance(0.6):
+        return source.phrasing(kind.phrases)
     return source.phrasing(_GENERIC_PHRASES).format(parameter.name.replace("_", " ")).replace("{}", mark)
 
 
@@ -336,7 +264,7 @@ def declare(source: Source, kind: Kind, *, required: bool = True) -> Parameter:
     """Draws a declaration of a parameter of this kind, its type now and then in Python's words."""
     type_name = _OTHER_TYPE_NAMES.get(kind.param_type, kind.param_type) if source.chance(0.1) else kind.param_type
     name = source.pick(kind.names)
-    if kind in NATURAL and source.chance(0.4):
-        first = source.phrasing(PARTS) if source.chance(0.4) else words.invented_word(source.rng)
+    if kind in NATURAL and source.chance(0.3):
+        first = source.phrasing(PARTS) if source.chance(0.65) else words.invented_word(source.rng)
         name = f"{first}_{name}"
     return Parameter(name, type_name, source.pick(kind.descriptions), required, schema=kind.schema)

@@ -9,21 +9,20 @@ from collections.abc import Sequence
 
 import caravan
 from caravan.inference.v1 import inference_pb2
-from caravan.types.v1 import types_pb2
+from models.recipe.dialog import Dialog
 from models.recipe.evaluation import Row, table
-from models.recipe.reward_pairs import Pair, evaluation_pairs
+from models.recipe.render import messages, tool_definition
+from models.recipe.reward_pairs import Ranked, evaluation_pairs
 from models.recipe.reward_paraphrases import paraphrases
-from models.recipe.reward_prompt import Message, render, score
 
 MODEL = "caravan-reward"
 _AT_ONCE = 16
 _HELD_OUT = 1000
-_CANDIDATES = 20
 
 
 async def evaluate(
     client: caravan.AsyncClient, model_id: str = MODEL, *, seed: int = 1
-) -> tuple[list[Row], list[Pair]]:
+) -> tuple[list[Row], list[Ranked]]:
     """Scores both answers of each pair and counts how often the better one has the higher score.
 
     Args:
@@ -48,27 +47,26 @@ async def evaluate(
     return rows, [drawn for drawn, is_right in missed if not is_right]
 
 
-async def _judge_all(client: caravan.AsyncClient, model_id: str, pairs: Sequence[Pair]) -> list[bool]:
+async def _judge_all(client: caravan.AsyncClient, model_id: str, pairs: Sequence[Ranked]) -> list[bool]:
     free = asyncio.Semaphore(_AT_ONCE)
 
-    async def judge(drawn: Pair) -> bool:
+    async def judge(drawn: Ranked) -> bool:
         async with free:
-            better = await _score(client, model_id, drawn.dialog, drawn.better)
-            return better > await _score(client, model_id, drawn.dialog, drawn.worse)
+            response = await client.call(_request(model_id, drawn), inference_pb2.ScoreAnswersResponse)
+        better, *worse = response.scores
+        return better > max(worse)
 
     return list(await asyncio.gather(*(judge(drawn) for drawn in pairs)))
 
 
-async def _score(client: caravan.AsyncClient, model_id: str, dialog: Sequence[Message], answer: str) -> float:
-    item = types_pb2.InterleavedContentItem(text=render(dialog, answer))
-    request = inference_pb2.ChatCompletionRequest(
+def _request(model_id: str, drawn: Ranked) -> inference_pb2.ScoreAnswersRequest:
+    answers = messages(Dialog((drawn.better, *drawn.worse)))
+    return inference_pb2.ScoreAnswersRequest(
         model_id=model_id,
-        messages=[types_pb2.Message(user=types_pb2.UserMessage(content=types_pb2.InterleavedContent(items=[item])))],
-        sampling_params=types_pb2.SamplingParams(greedy=types_pb2.GreedySamplingStrategy(), max_tokens=1),
-        logprobs=types_pb2.LogProbConfig(top_k=_CANDIDATES),
+        messages=messages(drawn.dialog),
+        answers=[answer.assistant for answer in answers],
+        tools=[tool_definition(tool) for tool in drawn.dialog.tools],
     )
-    response = await client.call(request, inference_pb2.ChatCompletionResponse)
-    return score(response.logprobs[0].logprobs_by_token)
 
 
 def _count(right: Sequence[bool]) -> tuple[int, int]:
@@ -80,7 +78,9 @@ async def _measure(address: str, wrong: int) -> None:
         rows, misses = await evaluate(client)
     print(table(rows))
     for drawn in misses[:wrong]:
-        print(f"[{drawn.kind}] {drawn.dialog[-1].text[-160:]!r}\n  better {drawn.better!r}\n  worse {drawn.worse!r}")
+        print(f"[{drawn.kind}] {drawn.dialog.turns[-1].text[-160:]!r}")
+        for turn in (drawn.better, *drawn.worse):
+            print(f"  {turn.text!r} {[(call.name, dict(call.arguments)) for call in turn.calls]}")
 
 
 def main() -> None:

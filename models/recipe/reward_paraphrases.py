@@ -1,15 +1,16 @@
 """Pairs of answers written by hand for the reward model's evaluation, apart from the generator; training never sees them.
 
-A block each: what is said before (`S:` system, `U:` user, `A:` assistant, `T:` tool, `O:` tools on offer), `+` the better answer and `-`
-the worse one.
+A block each: the tools on offer (`O:`), what is said before (`S:` system, `U:` user, and behind ` // ` the retrieved text, `A:` assistant,
+`T:` tool), `+` the better answer and `-` the worse one.
 """
 
 from __future__ import annotations
 
-from typing import Literal
+import json
+import re
 
-from models.recipe.reward_pairs import Pair
-from models.recipe.reward_prompt import Message
+from models.recipe.dialog import Call, Dialog, Parameter, Tool, Turn
+from models.recipe.reward_pairs import Ranked
 
 _TEXT = """
 U: Could you remind me which city France is governed from?
@@ -193,7 +194,7 @@ U: How's the weather over in Dublin?
 + {"type": "function", "name": "get_weather", "parameters": {"city": "Dublin"}}
 - {"type": "function", "name": "get_weather", "parameters": {"city": "Hanoi"}}
 
-O: book_table(guests, day): Book a table // send_mail(to, text): Send a mail
+O: book_table(guests: integer, day): Book a table // send_mail(to, text): Send a mail
 U: A table for 4 on Friday, please.
 + {"type": "function", "name": "book_table", "parameters": {"guests": 4, "day": "Friday"}}
 - {"type": "function", "name": "send_mail", "parameters": {"guests": 4, "day": "Friday"}}
@@ -208,7 +209,7 @@ U: Put on "golden river" for me.
 + {"type": "function", "name": "play_song", "parameters": {"title": "golden river"}}
 - {"type": "function", "name": "play_song", "parameters": {}}
 
-O: convert_money(amount, currency): Convert money
+O: convert_money(amount: integer, currency): Convert money
 U: Change 250 into yen.
 + {"type": "function", "name": "convert_money", "parameters": {"amount": 250, "currency": "yen"}}
 - {"type": "function", "name": "convert_money", "parameters": {"amount": 620, "currency": "yen"}}
@@ -230,18 +231,37 @@ U: How many days does April have?
 + April has 30 days.
 - April has 27 days.
 """
-_ROLES: dict[str, Literal["system", "user", "assistant", "tool", "tools"]] = {
-    "S:": "system", "U:": "user", "A:": "assistant", "T:": "tool", "O:": "tools",
-}  # fmt: skip
+_ROLES = {"S:": "system", "U:": "user", "A:": "assistant", "T:": "tool"}
+_CALL = '{"type": "function"'
 
 
-def paraphrases() -> list[Pair]:
+def paraphrases() -> list[Ranked]:
     """Returns the pairs."""
     return [_pair(block) for block in _TEXT.strip().split("\n\n")]
 
 
-def _pair(block: str) -> Pair:
-    lines = [line.replace(" // ", "\n") for line in block.splitlines()]
-    said = tuple(Message(_ROLES[line[:2]], line[3:]) for line in lines if line[:2] in _ROLES)
-    better, worse = (next(line[2:] for line in lines if line.startswith(sign)) for sign in "+-")
-    return Pair("written by hand", said, better, worse)
+def _pair(block: str) -> Ranked:
+    lines = block.splitlines()
+    offered = next((line[3:].split(" // ") for line in lines if line.startswith("O:")), [])
+    said = tuple(_turn(_ROLES[line[:2]], line[3:]) for line in lines if line[:2] in _ROLES)
+    better, worse = (_turn("assistant", next(line[2:] for line in lines if line.startswith(sign))) for sign in "+-")
+    return Ranked("written by hand", Dialog(said, tuple(map(_tool, offered)), dated=False), better, (worse,))
+
+
+def _turn(role: str, text: str) -> Turn:
+    if text.startswith(_CALL):
+        call = json.loads(text)
+        return Turn(role, calls=(Call(call["name"], call["parameters"]),))
+    text, _, context = text.partition(" // ")
+    return Turn(role, text, context=context.replace(" // ", "\n"))
+
+
+def _tool(text: str) -> Tool:
+    """`book_table(guests: integer, day): Book a table`; a parameter without a type is a string."""
+    name, listed, description = re.fullmatch(r"(\w+)\((.*)\): (.*)", text).groups()  # type: ignore[union-attr]
+    pieces = [piece.split(": ") for piece in listed.split(", ")]
+    return Tool(
+        name,
+        description,
+        tuple(Parameter(key, kind[0] if kind else "string", f"The {key}") for key, *kind in pieces),
+    )

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from models.recipe import conversation, words
 from models.recipe.composed_tools import composed_tool
 from models.recipe.dialog import Dialog, Turn
 from models.recipe.drills import drill_dialog
 from models.recipe.natural_tools import natural_tool
 from models.recipe.offers import OfferedTool, Request
-from models.recipe.retrieval import retrieval_dialog
+from models.recipe.retrieval import retrieval_dialogs
 from models.recipe.source import Source
 from models.recipe.tools import BUILT_IN_SEARCH, offered_tool
 
@@ -31,7 +33,12 @@ _JOINS = (
     "{0} At the same time: {1}", "{0} Plus: {1}", "Please do both: {0} {1}", "{0} Next, {1}", "1. {0} 2. {1}", "{0}\n{1}",
     "{0} I also need this: {1}", "{0} In addition, {1}", "{0} And also: {1}", "{0} Moreover, {1}",
     "{0} Afterwards: {1}", "{0} The other thing: {1}", "{0} Second, {1}", "{0} Besides: {1}", "{0} As well: {1}", "{0} Once done, {1}",
-    "{0} Finally, {1}", "(1) {0} (2) {1}", "{0} Oh, and {1}",
+    "{0} Finally, {1}", "(1) {0} (2) {1}", "{0} Oh, and {1}", "a) {0} b) {1}", "{0} That is one. The other: {1}",
+    "{0} Together with this: {1}",
+    "{0} While you are at it: {1}", "{0} Another thing: {1}", "{0} One more: {1}", "{0} Both, please: {1}", "- {0}\n- {1}", "{0} / {1}",
+    "{0} Not only that: {1}", "Do this: {0} And this: {1}", "{0} Later, {1}", "I want two things. {0} {1}", "{0} Additionally: {1}",
+    "{0} What is more, {1}", "Here are two jobs. {0} {1}", "{0} For the rest: {1}", "{0} Furthermore, {1}", "{0} Last, {1}",
+    "Twice work for you: {0} {1}", "{0} As a second job, {1}", "{0} On the way, {1}", "{0} Before I forget: {1}", "{0} Same again: {1}",
 )  # fmt: skip
 NO_TOOL_FITS = "I am sorry, I have no tool for that."
 
@@ -63,31 +70,56 @@ def tool_dialog(
     """
     tools = _tool_set(source, most_tools)
     count = rounds or source.weighted(((1, 2.5), (2, 2.5), (3, 2.5), (4, 2.0), (6, 0.6)))
+    return _with_rounds(source, _offer(source, tools, tool_format), tools, count, left_open)
+
+
+def training_dialogs(source: Source, progress: float) -> list[Dialog]:
+    """Draws dialogs that begin alike: copying drills and short dialogs early in training (progress near 0), later the whole mixture."""
+    if source.chance(max(0.01, 0.35 - 5 * progress)):
+        return [drill_dialog(source) for _ in range(4)]
+    kind = source.weighted((("chat", 0.17), ("retrieval", 0.25), ("tools", 0.58)))
+    if kind == "chat":
+        return _talks(source, 6)
+    if kind == "retrieval":
+        return retrieval_dialogs(source, 3)
+    return _tasks(source, 4, most_tools=1 + int(progress * 25), most_rounds=1 if progress < 0.03 else 3)
+
+
+def _talks(source: Source, count: int) -> list[Dialog]:
+    """Conversations below one system text."""
+    base = Dialog(_system(source), today=words.day(source.rng), dated=source.chance(0.85), tags=("chat",))
+    talks = [conversation.exchanges(source) for _ in range(count)]
+    if base.dated and source.chance(0.3):
+        talks[0] = [conversation.today(source, base.today)]
+    return [replace(base, turns=base.turns + conversation.turns(pairs)) for pairs in talks]
+
+
+def _tasks(source: Source, count: int, *, most_tools: int, most_rounds: int) -> list[Dialog]:
+    """Conversations over one set of tools, most of them of one request."""
+    tools = _tool_set(source, most_tools)
+    base = _offer(source, tools)
+    lengths = [min(most_rounds, source.weighted(((1, 6.0), (2, 1.2), (3, 0.4)))) for _ in range(count)]
+    return [_with_rounds(source, base, tools, rounds, left_open=0.6) for rounds in lengths]
+
+
+def _offer(source: Source, tools: list[OfferedTool], tool_format: str | None = None) -> Dialog:
+    """A conversation in which nobody has said anything yet."""
     chosen = tool_format or source.weighted(TOOL_FORMATS)
+    dated = chosen != "python_list" or source.chance(0.85)
+    return Dialog(_system(source), tuple(tool.tool for tool in tools), chosen, words.day(source.rng), dated)
+
+
+def _with_rounds(source: Source, base: Dialog, tools: list[OfferedTool], rounds: int, left_open: float) -> Dialog:
     turns: list[Turn] = []
     tags: list[str] = []
-    for _ in range(count):
+    for _ in range(rounds):
         # The prompt of function tags asks for one call at a time.
-        tag, more = _round(source, tools, may_be_parallel=chosen != "function_tag")
+        tag, more = _round(source, tools, may_be_parallel=base.tool_format != "function_tag")
         if any(turn.calls for turn in more) and source.chance(left_open):
             more = more[:2]
         turns += more
         tags.append(tag)
-    offered = tuple(tool.tool for tool in tools)
-    dated = chosen != "python_list" or source.chance(0.85)
-    return Dialog(_system(source) + tuple(turns), offered, chosen, words.day(source.rng), dated, tuple(tags))
-
-
-def training_dialog(source: Source, progress: float) -> Dialog:
-    """Draws one training dialog: copying drills and short dialogs early in training (progress near 0), later the whole mixture."""
-    if source.chance(max(0.01, 0.4 - 5 * progress)):
-        return drill_dialog(source)
-    kind = source.weighted((("chat", 0.25), ("retrieval", 0.2), ("tools", 0.55)))
-    if kind == "chat":
-        return chat_dialog(source)
-    if kind == "retrieval":
-        return retrieval_dialog(source)
-    return tool_dialog(source, rounds=1 if progress < 0.03 else None, most_tools=1 + int(progress * 25), left_open=0.55)
+    return replace(base, turns=(*base.turns, *turns), tags=tuple(tags))
 
 
 def _system(source: Source) -> tuple[Turn, ...]:
@@ -119,7 +151,7 @@ def _tool_set(source: Source, most: int) -> list[OfferedTool]:
 
 def _round(source: Source, tools: list[OfferedTool], *, may_be_parallel: bool) -> tuple[str, list[Turn]]:
     """One user request with everything that follows it."""
-    kind = source.weighted((("call", 7.0), ("parallel", 2.0), ("none", 1.5), ("missing", 0.5)))
+    kind = source.weighted((("call", 6.5), ("parallel", 2.6), ("none", 1.5), ("missing", 0.7)))
     may_be_parallel = may_be_parallel and not all(tool.is_builtin for tool in tools)
     if kind == "call" or (kind == "parallel" and not may_be_parallel):
         return "call", _call(source.pick(tools).ask(source))
@@ -127,9 +159,20 @@ def _round(source: Source, tools: list[OfferedTool], *, may_be_parallel: bool) -
         return kind, _parallel(source, tools)
     if kind == "none":
         asked, answer = conversation.single_exchange(source)
-        return kind, [Turn("user", asked), Turn("assistant", answer)]
-    stranger = _stranger(source, tools)
-    return kind, [Turn("user", stranger.said), Turn("assistant", NO_TOOL_FITS)]
+        if not _calls_for_a_tool(answer, tools):
+            return kind, [Turn("user", asked), Turn("assistant", answer)]
+    asked = conversation.unknown(source)[0] if source.chance(0.2) else _stranger(source, tools).said
+    return "missing", [Turn("user", asked), Turn("assistant", NO_TOOL_FITS)]
+
+
+def _calls_for_a_tool(answer: str, tools: list[OfferedTool]) -> bool:
+    """Whether a question that the model answers by itself is one for a tool where there are such tools."""
+    subjects = {tool.subject for tool in tools}
+    return (
+        answer == conversation.UNKNOWN
+        or (" = " in answer and "calculator" in subjects)
+        or (answer.startswith("I cannot") and bool({"weather", "search"} & subjects))
+    )
 
 
 def _call(request: Request) -> list[Turn]:
@@ -157,8 +200,10 @@ def _parallel(source: Source, tools: list[OfferedTool]) -> list[Turn]:
 
 
 def _stranger(source: Source, tools: list[OfferedTool]) -> Request:
-    """A request for a tool that is not offered."""
+    """A request for a tool that is not offered, and that the model does not answer by itself."""
     while True:
         other = natural_tool(source) if source.chance(0.4) else composed_tool(source)
+        if other.subject in ("calculator", "weather", "search"):
+            continue
         if all(other.subject != tool.subject and other.tool.name != tool.tool.name for tool in tools):
             return other.ask(source)

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from random import Random
 from typing import TypeVar
 
 from models.recipe.words import held_out_part, training_part
 
 T = TypeVar("T")
+
+
+@lru_cache(maxsize=1024)
+def _part(items: tuple[T, ...], *, held_out: bool) -> tuple[T, ...]:
+    return held_out_part(items[2:]) if held_out else (*items[:2], *training_part(items[2:]))
 
 
 class Source:
@@ -31,7 +37,7 @@ class Source:
         """Picks from the side of the split that this source may use. Short lists, and the first two of any, are not held out."""
         if len(items) < 4:
             return self.rng.choice(items)
-        part = held_out_part(items[2:]) if self.held_out else (*items[:2], *training_part(items[2:]))
+        part: tuple[T, ...] = _part(tuple(items), held_out=self.held_out)
         return self.rng.choice(part or items)
 
     def chance(self, probability: float) -> bool:

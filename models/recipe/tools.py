@@ -5,6 +5,7 @@ from __future__ import annotations
 from models.recipe import words
 from models.recipe.composed_tools import composed_tool
 from models.recipe.dialog import Call, Tool
+from models.recipe.lookup_tools import lookup_tool
 from models.recipe.natural_tools import natural_tool
 from models.recipe.offers import OfferedTool, Request
 from models.recipe.source import Source
@@ -30,4 +31,5 @@ BUILT_IN_SEARCH = OfferedTool(Tool("brave_search", "Search the web", ()), "searc
 
 def offered_tool(source: Source) -> OfferedTool:
     """Draws a tool of either sort."""
-    return natural_tool(source) if source.chance(0.2) else composed_tool(source)
+    draw = source.weighted(((natural_tool, 2.0), (lookup_tool, 1.2), (composed_tool, 6.8)))
+    return draw(source)

@@ -62,6 +62,29 @@ _VOWELS = listed("a e i o u a e i o ai ea ei io ou y")
 _CODAS = ("", "", "", "n", "r", "l", "s", "th", "x", "k", "m", "nd", "rt", "sk", "v", "z")
 
 
+OBJECTS = listed(
+    "actor airport album anchor apron arena atlas attic bag balcony ballot band bank barn barrel basin basket bath beach bench "
+    "bin blanket boiler bonus bottle bowl box bracelet brush bucket buffet bulb bundle cable cage cake canal canoe canvas cap "
+    "carriage cart cellar center chamber channel chapel choir circuit circus citizen clerk cloud coach coat coin column comet "
+    "compass concert console cooker costume cottage counter cradle crane crew crown cube cup cupboard curtain cushion cycle "
+    "dance dashboard dentist deposit dialog dish dock doctor dome drawer dress driver drum dryer echo editor elbow envelope "
+    "essay fabric fan farm faucet field filter finger fire flag flashlight fleet flute folder fork formula fountain frame fridge "
+    "fund fuse gallery gate gear glass globe glove gown grill grove gym hall harvest hat hedge helmet herb hood hook horn hose "
+    "hostel hut icon index ink jar jeep jet joystick judge jug juice keyboard kit kiosk knife knot lab label lake landing lane "
+    "laser lawn lawyer layer leaf league lens level lever lift line linen list logo lounge lunch magazine mail mailbox manual "
+    "marble mask mast mat mayor medal memo merchant message metro microphone mill mixer modem monitor monument mop mosaic motor "
+    "mug mural nest net nurse oar opera orchard order organ outfit outlet package paddle page palace panel parade parrot passage "
+    "path pattern pavilion peach pen pension petition pharmacy phrase pier pilot pipe pitch pizza plate platform plaza plug poem "
+    "pond pool pot pottery pump pupil purse rack radar radio rail ramp range raft reader record reel refund register relay "
+    "remote resort rink ring roof rope rug ruler runner saddle sail sauna saw scale scarf scene school screen screw script sheet "
+    "shelf shield shoe shower shuttle sink siren sketch ski sled sleeve slide slot socket sock song sound spray sprinkler stage "
+    "stall stamp statue steamer stereo stool store stove strap street studio suit suitcase switch tablet tank tape target tent "
+    "terminal thermostat thread throne tile timetable tire toaster token tool torch toy tractor trail tray tree trolley trumpet "
+    "truck trunk tube tunnel tutor tweet umbrella uniform vacation vacuum valve van vase veil vest villa vine voice volcano vote "
+    "wagon waiter walk wall wardrobe washer watch wave well wheel wing wire workshop wreath yacht yard zoo"
+)
+
+
 def is_held_out(key: str, share: int = 8) -> bool:
     """Tells whether a word, tool or phrase is kept for evaluation: one in `share`, by a hash that never changes."""
     return zlib.crc32(key.encode()) % share == 0

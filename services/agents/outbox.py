@@ -1,6 +1,7 @@
-"""Events on their way to the store: those that come while a write runs go together with the next one."""
+"""Events on their way to the store: the first one at once, those that come soon after it together, the last ones with their commit."""
 
 import asyncio
+import contextlib
 
 from caravan.agents.v1 import events_pb2
 from services.agents.ports import TurnStore
@@ -8,6 +9,8 @@ from services.agents.state import Lease
 
 MOST_WAITING = 1024
 MOST_BYTES = 1 << 20
+BETWEEN_WRITES = 0.03
+"""Seconds between two writes of one answer: what a reader does not see, and what saves most of the writes."""
 
 
 class Outbox:
@@ -27,6 +30,7 @@ class Outbox:
         self._waiting: list[events_pb2.TurnEventPayload] = []
         self._bytes = 0
         self._writing: asyncio.Task[None] | None = None
+        self._hurry = asyncio.Event()
 
     async def put(self, event: events_pb2.TurnEventPayload) -> None:
         """Adds an event; waits while too much is under way.
@@ -46,6 +50,7 @@ class Outbox:
             self._writing.result()
             self._writing = None
         if self._writing is None:
+            self._hurry.clear()
             self._writing = asyncio.create_task(self._write())
 
     async def flush(self) -> None:
@@ -54,9 +59,22 @@ class Outbox:
         Raises:
             CaravanError: A write failed.
         """
-        while self._writing is not None:
+        waiting = await self.taken()
+        if waiting:
+            await self._store.append(self._lease, waiting)
+
+    async def taken(self) -> list[events_pb2.TurnEventPayload]:
+        """Waits for the write that is under way, and hands over what has not begun to be written: its taker writes it.
+
+        Raises:
+            CaravanError: A write failed.
+        """
+        if self._writing is not None:
+            self._hurry.set()
             await asyncio.shield(self._writing)
-            self._writing = asyncio.create_task(self._write()) if self._waiting else None
+            self._writing = None
+        waiting, self._waiting, self._bytes = self._waiting, [], 0
+        return waiting
 
     def discard(self) -> None:
         """Forgets what has not begun to be written: the attempt that it came from is void."""
@@ -69,9 +87,12 @@ class Outbox:
             await asyncio.wait([self._writing])
 
     async def _write(self) -> None:
-        while self._waiting:
+        while self._waiting and not self._hurry.is_set():
             batch, self._waiting, self._bytes = self._waiting, [], 0
             await self._store.append(self._lease, batch)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(BETWEEN_WRITES):
+                    await self._hurry.wait()
 
     def _merged(self, event: events_pb2.TurnEventPayload) -> bool:
         if not self._waiting or not event.step_progress.delta.HasField("text"):

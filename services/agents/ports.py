@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import timedelta
 
 from caravan.agents.v1 import agents_pb2, config_pb2, events_pb2, turns_pb2
+from services.agents.invocations import InvocationStore
 from services.agents.state import (
     Change,
     DoomedSession,
@@ -295,6 +296,19 @@ class TurnStore(ABC):
         """
 
     @abstractmethod
+    async def last_turns(self, session: SessionKey, most: int, besides: str = "") -> Sequence[turns_pb2.Turn]:
+        """Returns a session's last turns, at most so many, in the order in which they began. What it costs depends on these alone.
+
+        Args:
+            session: The session.
+            most: Most turns.
+            besides: Identifier of a turn that is left out.
+
+        Raises:
+            NotFoundError: There is no such session.
+        """
+
+    @abstractmethod
     def watch(self, key: TurnKey, from_sequence: int = 0) -> AsyncIterator[events_pb2.TurnEvent]:
         """Yields a turn's events from a number on, those to come as they come; ends after the one that ends the turn.
 
@@ -310,7 +324,7 @@ class TurnStore(ABC):
         """
 
 
-class Store(AgentStore, SessionStore, TurnStore):
+class Store(AgentStore, SessionStore, TurnStore, InvocationStore):
     """All of the agents service's state."""
 
     @abstractmethod

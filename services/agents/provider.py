@@ -79,6 +79,7 @@ class AgentsProvider(Provider):
         with contextlib.suppress(CaravanError):
             await self._runner.store.close()
         await self._mcp.close()
+        await self._sandbox.close()
         await self._maker.close()
         await self._gateway.close()
 

@@ -118,10 +118,7 @@ class Retrieving:
 
     async def _values(self, config: tools_pb2.MemoryBankConfig) -> list[turns_pb2.RetrievedChunk]:
         entries = await self.memory.values(config.bank_id, config.keyvalue.keys)
-        return [
-            _chunk(config.bank_id, entry.key, value_text(entry.value), 1.0, len(entry.key) // _CHARACTERS_A_TOKEN)
-            for entry in entries
-        ]
+        return [_chunk(config.bank_id, entry.key, value_text(entry.value), 1.0, 0) for entry in entries]
 
     async def _hits(
         self, tool: tools_pb2.MemoryToolDefinition, configs: Sequence[tools_pb2.MemoryBankConfig], query: str

@@ -6,69 +6,36 @@ a step and begins the next.
 """
 
 import asyncio
-import time
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
-from google.protobuf import duration_pb2, timestamp_pb2
-
-from caravan.agents.v1 import agents_pb2, config_pb2, events_pb2, turns_pb2
+from caravan.agents.v1 import agents_pb2, config_pb2, turns_pb2
 from caravan.safety.v1 import safety_pb2
 from caravan.types.v1 import types_pb2
 from services.agents import events, transcript
 from services.agents.attachments import route
 from services.agents.configuration import max_infer_iters
-from services.agents.inferring import Inferring
-from services.agents.outbox import Outbox
-from services.agents.peers import Memory, Shields
-from services.agents.ports import LeaseLostError, Store
-from services.agents.retrieving import Retrieving
+from services.agents.desk import Desk
+from services.agents.ports import LeaseLostError
 from services.agents.shielding import stops
-from services.agents.state import Change, Lease, TurnRecord
+from services.agents.state import Lease, TurnRecord
 from services.agents.steps import asks_for_form, infer, run_tools
-from services.agents.toolbox import Groups, Toolbox, ToolMaker, toolbox_of
-from services.agents.usage import summed
+from services.agents.toolbox import Toolbox, toolbox_of
+from services.agents.written_turn import WrittenTurn
 from services.core.errors import CaravanError
-from services.core.fetch import FetchLimits
 from services.core.status import error_of, status_of
 
 _MOST_HISTORY = 1000
-_PAGE = 100
 
 
-@dataclass(frozen=True, slots=True)
-class Desk:
-    """What a turn runs with, beside its own record."""
-
-    store: Store
-    """The state."""
-    inferring: Inferring
-    """The models."""
-    shields: Shields
-    """The shields."""
-    retrieving: Retrieving
-    """Retrieval."""
-    memory: Memory
-    """The banks."""
-    maker: ToolMaker
-    """Makes tools."""
-    groups: Groups
-    """Finds the tools of tool groups."""
-    limits: FetchLimits
-    """For documents that come as addresses."""
-    new_id: Callable[[], str]
-    """Makes identifiers of steps and calls."""
-
-
-class TurnRun:
+class TurnRun(WrittenTurn):
     """One turn that runs here.
 
     Attributes:
-        turn: The turn as it is.
         config: What it runs with.
         box: The tools that it offers.
+        inlined: Documents that stand in the prompt.
+        history: Earlier turns.
     """
 
     def __init__(self, desk: Desk, lease: Lease, record: TurnRecord) -> None:
@@ -79,18 +46,12 @@ class TurnRun:
             lease: The right to run it.
             record: The turn as it stands.
         """
-        self.desk = desk
-        self.turn = record.turn
+        super().__init__(desk, lease, record.turn)
         self.config: config_pb2.AgentConfig = record.config
         self.box = Toolbox()
-        self.outbox = Outbox(desk.store, lease)
         self.inlined: Sequence[types_pb2.InterleavedContent] = ()
         self.history: Sequence[turns_pb2.Turn] = ()
-        self._lease, self._request = lease, record.request
-        self._session_bank = ""
-        self._steps: dict[str, turns_pb2.Step] = {}
-        self._events: list[events_pb2.TurnEventPayload] = []
-        self._status: turns_pb2.TurnStatus.ValueType = turns_pb2.TURN_STATUS_IN_PROGRESS
+        self._request, self._session_bank = record.request, ""
 
     async def run(self) -> None:
         """Runs it. Returns when the turn has ended or waits; what goes wrong in the turn ends the turn, not this.
@@ -114,7 +75,7 @@ class TurnRun:
         finally:
             for task in (work, *told):
                 await _stopped(task)
-            await self.outbox.close()
+            await self.close()
 
     async def _work(self) -> None:
         try:
@@ -131,7 +92,7 @@ class TurnRun:
         step = self._open_step()
         if step is None:
             self._begin_next()
-            await self.commit()
+            await self._go_on()
         else:
             await self.restart(step, "the process that ran it is gone")
         while self._status == turns_pb2.TURN_STATUS_IN_PROGRESS:
@@ -140,6 +101,14 @@ class TurnRun:
             await self._perform(step)
             if self._status == turns_pb2.TURN_STATUS_IN_PROGRESS:
                 self._begin_next()
+            await self._go_on()
+
+    async def _go_on(self) -> None:
+        """Commits. An inference need not wait for its beginning to be written: it has no effect that would have to be known of."""
+        step = self._open_step()
+        if self._status == turns_pb2.TURN_STATUS_IN_PROGRESS and step is not None and step.HasField("inference"):
+            await self.commit_behind()
+        else:
             await self.commit()
 
     async def _perform(self, step: turns_pb2.Step) -> None:
@@ -218,93 +187,6 @@ class TurnRun:
         step.memory_retrieval.CopyFrom(found)
         self.complete(step)
 
-    # What steps are made with.
-
-    def now(self) -> timestamp_pb2.Timestamp:
-        """The store's time."""
-        return self._lease.now()
-
-    def begin(self, step: turns_pb2.Step) -> None:
-        """Adds a step that begins with the next commit."""
-        step.turn_id, step.step_id, step.attempts = self.turn.turn_id, self.desk.new_id(), 1
-        step.started_at.CopyFrom(self._lease.now())
-        added = self.turn.steps.add()
-        added.CopyFrom(step)
-        self._steps[step.step_id] = added
-        self._events.append(events.step_start(added))
-
-    def complete(self, step: turns_pb2.Step) -> None:
-        """Ends a step with the next commit."""
-        step.completed_at.CopyFrom(self._lease.now())
-        self._steps[step.step_id] = step
-        self._events.append(events.step_complete(step))
-
-    def changed(self, step: turns_pb2.Step, *news: events_pb2.TurnEventPayload) -> None:
-        """Records a step that goes on, with the next commit."""
-        self._steps[step.step_id] = step
-        self._events.extend(news)
-
-    def judged(self, step: turns_pb2.Step, verdict: safety_pb2.RunShieldsResponse) -> None:
-        """Writes a verdict into a step, and its warning into the turn."""
-        if verdict.HasField("violation"):
-            step.shield_call.violation.CopyFrom(verdict.violation)
-        step.shield_call.results.extend(verdict.results)
-        step.shield_call.masked_messages.extend(verdict.masked_messages)
-        for result in verdict.results:
-            if result.violation.violation_level == types_pb2.VIOLATION_LEVEL_WARN:
-                self.turn.warnings.append(result.violation)
-
-    def judged_step(
-        self, touchpoint: turns_pb2.Touchpoint.ValueType, verdict: safety_pb2.RunShieldsResponse, call_id: str = ""
-    ) -> None:
-        """Adds a whole step for a verdict that is there already."""
-        self.begin(turns_pb2.Step(shield_call=turns_pb2.ShieldCallStep(touchpoint=touchpoint, call_id=call_id)))
-        step = self.turn.steps[-1]
-        self.judged(step, verdict)
-        self.complete(step)
-
-    def used(self, metrics: Sequence[types_pb2.MetricInResponse]) -> None:
-        """Adds an inference's usage to the turn's."""
-        total = summed(self.turn.metrics, metrics)
-        del self.turn.metrics[:]
-        self.turn.metrics.extend(total)
-
-    def end(self, answer: types_pb2.CompletionMessage) -> None:
-        """Ends the turn with the next commit."""
-        self.turn.output_message.CopyFrom(answer)
-        self._conclude(turns_pb2.TURN_STATUS_COMPLETED, events.turn_complete)
-
-    def wait(self, calls: Sequence[types_pb2.ToolCall]) -> None:
-        """Makes the turn wait for the client with the next commit."""
-        self.turn.pending_tool_calls.extend(calls)
-        self._conclude(turns_pb2.TURN_STATUS_AWAITING_INPUT, events.turn_awaiting_input)
-
-    async def restart(self, step: turns_pb2.Step, reason: str) -> None:
-        """Begins a step again: what it has shown so far is void."""
-        self.outbox.discard()
-        step.attempts += 1
-        self.changed(step, events.step_restart(step, reason))
-        await self.commit()
-
-    async def commit(self) -> None:
-        """Writes everything that has come together: one round trip."""
-        await self.outbox.flush()
-        steps, self._steps = tuple(self._steps.values()), {}
-        news, self._events = tuple(self._events), []
-        await self.desk.store.commit(self._lease, Change(steps, news, _rest_of(self.turn), self._status))
-
-    @asynccontextmanager
-    async def elsewhere(self) -> AsyncIterator[None]:
-        """Counts the time that others take."""
-        begun = time.monotonic()
-        try:
-            yield
-        finally:
-            spent = self.turn.external_duration.ToNanoseconds() + round((time.monotonic() - begun) * 1e9)
-            duration = duration_pb2.Duration()
-            duration.FromNanoseconds(spent)
-            self.turn.external_duration.CopyFrom(duration)
-
     # Before the first step, and the ends that are no answers.
 
     async def _prepare(self) -> None:
@@ -332,35 +214,18 @@ class TurnRun:
     async def _earlier_turns(self) -> Sequence[turns_pb2.Turn]:
         if isinstance(self._request, agents_pb2.ExecuteTurnRequest):
             return self._request.turn_history
-        found: list[turns_pb2.Turn] = []
-        token = ""
-        while True:
-            page = await self.desk.store.list_turns(self._lease.turn.session, _PAGE, token)
-            found += [turn for turn in page.items if turn.turn_id != self.turn.turn_id]
-            token = page.next_token
-            if not token:
-                return found[-_MOST_HISTORY:]
+        return await self.desk.store.last_turns(self._lease.turn.session, _MOST_HISTORY, self.turn.turn_id)
 
     async def _fail(self, error: CaravanError) -> None:
-        self.outbox.discard()
         self.turn.error.CopyFrom(status_of(error))
-        self._steps, self._events = {}, []
-        self._conclude(turns_pb2.TURN_STATUS_FAILED, events.turn_failed)
+        self.drop()
+        self.conclude(turns_pb2.TURN_STATUS_FAILED, events.turn_failed)
         await self.commit()
 
     async def _cancelled(self) -> None:
-        self.outbox.discard()
-        self._steps, self._events = {}, []
-        self._conclude(turns_pb2.TURN_STATUS_CANCELLED, events.turn_cancelled)
+        self.drop()
+        self.conclude(turns_pb2.TURN_STATUS_CANCELLED, events.turn_cancelled)
         await self.commit()
-
-    def _conclude(
-        self,
-        status: turns_pb2.TurnStatus.ValueType,
-        event: Callable[[turns_pb2.Turn], events_pb2.TurnEventPayload],
-    ) -> None:
-        self._status = status
-        self._events.append(event(self.turn))
 
     def _open_step(self) -> turns_pb2.Step | None:
         return next((step for step in self.turn.steps if not step.HasField("completed_at")), None)
@@ -387,20 +252,6 @@ def _without_calls(message: types_pb2.CompletionMessage) -> types_pb2.Completion
     answer = types_pb2.CompletionMessage(content=message.content, stop_reason=types_pb2.STOP_REASON_END_OF_TURN)
     answer.content.SetInParent()
     return answer
-
-
-def _rest_of(turn: turns_pb2.Turn) -> turns_pb2.Turn:
-    """What of a turn a commit may change, beside its steps."""
-    rest = turns_pb2.Turn(
-        output_attachments=turn.output_attachments,
-        metrics=turn.metrics,
-        pending_tool_calls=turn.pending_tool_calls,
-        warnings=turn.warnings,
-    )
-    for name in ("output_message", "error", "external_duration"):
-        if turn.HasField(name):
-            getattr(rest, name).CopyFrom(getattr(turn, name))
-    return rest
 
 
 async def _stopped(task: asyncio.Task[Any]) -> None:

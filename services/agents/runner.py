@@ -9,8 +9,9 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 
+from services.agents.desk import Desk
 from services.agents.ports import LeaseLostError, Store
-from services.agents.run import Desk, TurnRun
+from services.agents.run import TurnRun
 from services.agents.state import DoomedSession, Lease, TurnKey, TurnRecord
 from services.core.context import REQUEST, current_request
 from services.core.errors import CaravanError, ResourceExhaustedError

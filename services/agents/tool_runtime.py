@@ -9,15 +9,15 @@ from google.protobuf import json_format
 
 from caravan.agents.v1 import tool_runtime_pb2, tools_pb2
 from caravan.types.v1 import types_pb2
+from services.agents.calling_once import CallingOnce, request_of
 from services.agents.state import Page
 from services.agents.tools.groups import GroupTool, ToolGroups
 from services.agents.tools.mcp import McpGroups
-from services.agents.tools.tool import Outcome, ToolError, facts_struct
+from services.agents.tools.tool import Outcome, Tool, ToolError, facts_struct
 from services.core.errors import (
     DeadlineExceededError,
     InvalidArgumentError,
     NotFoundError,
-    UnimplementedError,
 )
 
 _DEFAULT_PAGE = 100
@@ -35,15 +35,16 @@ _TYPES: Mapping[str, type | tuple[type, ...]] = {
 class ToolRuntime:
     """The tools of tool groups."""
 
-    def __init__(self, groups: ToolGroups, mcp: McpGroups, provider_id: str) -> None:
+    def __init__(self, groups: ToolGroups, mcp: McpGroups, provider_id: str, once: CallingOnce) -> None:
         """Runs and lists them.
 
         Args:
             groups: The tool groups.
             mcp: For servers that are no group.
             provider_id: This provider.
+            once: Makes calls that are to be repeatable.
         """
-        self._groups, self._mcp, self._provider_id = groups, mcp, provider_id
+        self._groups, self._mcp, self._provider_id, self._once = groups, mcp, provider_id, once
 
     async def invoke(self, request: tool_runtime_pb2.InvokeToolRequest) -> tool_runtime_pb2.InvokeToolResponse:
         """Runs a tool. What goes wrong in the tool is part of the response.
@@ -52,26 +53,21 @@ class ToolRuntime:
             NotFoundError: There is no such tool or tool group.
             InvalidArgumentError: The arguments do not fit, or several groups have a tool of the name.
             DeadlineExceededError: It took too long.
-            UnimplementedError: The call is to be repeatable.
+            AbortedError: A call with the same `request_id` runs for longer than this one may wait.
+            FailedPreconditionError: A call with the same `request_id` was made, and its result cannot be told.
         """
-        if request.request_id:
-            # Better than to run a tool twice that was not to run twice.
-            raise UnimplementedError("InvokeTool does not keep results: call it without request_id")
         arguments = _arguments(request)
         found = await self._one(request.tool_name, request.toolgroup_id)
         _check_arguments(found.definition, arguments)
-        if found.tool is None:
+        tool = found.tool
+        if tool is None:
             raise InvalidArgumentError.of("tool_name", "this tool is the client's to run")
-        try:
-            async with asyncio.timeout(found.tool.timeout):
-                outcome = await found.tool.run(arguments)
-        except TimeoutError:
-            message = f"{found.name} did not end within {found.tool.timeout:g} s and was stopped"
-            raise DeadlineExceededError(message) from None
-        except ToolError as error:
-            code = _FAILED if error.code is None else error.code
-            return tool_runtime_pb2.InvokeToolResponse(error_message=error.message, error_code=code)
-        return _response(outcome)
+        once = request_of(request)
+        if once is None:
+            return await _called(tool, arguments)
+        return await self._once.result(
+            once, lambda: _called(tool, arguments), idempotent=tool.idempotent, patience=tool.timeout
+        )
 
     async def runtime_tools(self, request: tool_runtime_pb2.ListRuntimeToolsRequest) -> Page[tools_pb2.ToolDef]:
         """Returns a page of the tools of a group, of an MCP server, or of all groups, as a model sees them."""
@@ -134,6 +130,18 @@ class ToolRuntime:
             provider_id=self._provider_id,
             provider_resource_id=tool.name,
         )
+
+
+async def _called(tool: Tool, arguments: Mapping[str, Any]) -> tool_runtime_pb2.InvokeToolResponse:
+    try:
+        async with asyncio.timeout(tool.timeout):
+            outcome = await tool.run(arguments)
+    except TimeoutError:
+        raise DeadlineExceededError(f"{tool.name} did not end within {tool.timeout:g} s and was stopped") from None
+    except ToolError as error:
+        code = _FAILED if error.code is None else error.code
+        return tool_runtime_pb2.InvokeToolResponse(error_message=error.message, error_code=code)
+    return _response(outcome)
 
 
 def _arguments(request: tool_runtime_pb2.InvokeToolRequest) -> dict[str, Any]:

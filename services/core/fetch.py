@@ -7,8 +7,10 @@ a moment later changes nothing. Redirects are followed by the same rules.
 import asyncio
 import base64
 import binascii
+import functools
 import ipaddress
 import socket
+import ssl
 import urllib.parse
 from dataclasses import dataclass
 
@@ -70,13 +72,27 @@ async def fetch(uri: str, limits: FetchLimits, field: str) -> Fetched:
 
 
 async def _follow(uri: str, limits: FetchLimits, field: str) -> Fetched:
-    async with httpx.AsyncClient(follow_redirects=False, timeout=limits.timeout, trust_env=False) as client:
+    async with http_client(limits.timeout) as client:
         for _ in range(MOST_REDIRECTS + 1):
             answer = await _get(client, uri, limits, field)
             if isinstance(answer, Fetched):
                 return answer
             uri = urllib.parse.urljoin(uri, answer)
     raise InvalidArgumentError.of(field, f"redirects more than {MOST_REDIRECTS} times; give the final address")
+
+
+def http_client(timeout: float) -> httpx.AsyncClient:
+    """Makes a client for one exchange. All of them share what reading the authorities' certificates, which takes long, has given.
+
+    Args:
+        timeout: Longest time in seconds for each part of the exchange.
+    """
+    return httpx.AsyncClient(verify=_tls_context(), follow_redirects=False, timeout=timeout, trust_env=False)
+
+
+@functools.cache
+def _tls_context() -> ssl.SSLContext:
+    return httpx.create_ssl_context(trust_env=False)
 
 
 async def _get(client: httpx.AsyncClient, uri: str, limits: FetchLimits, field: str) -> Fetched | str:

@@ -17,7 +17,7 @@ from google.protobuf import json_format
 
 from caravan.types.v1 import remote_execution_pb2
 from services.core.errors import DeadlineExceededError, InvalidArgumentError, UnavailableError
-from services.core.fetch import DEFAULT_PORTS, FetchLimits, checked_address, parsed_url, read_limited
+from services.core.fetch import DEFAULT_PORTS, FetchLimits, checked_address, http_client, parsed_url, read_limited
 
 _PLACEHOLDER = re.compile(r"\{\{\s*([A-Za-z_][A-Za-z0-9_.-]{0,127})\s*\}\}")
 _METHODS = {
@@ -171,7 +171,7 @@ def _argument(name: str, arguments: Mapping[str, Any], field: str) -> Any:
 async def _send(request: _Request, limits: FetchLimits, field: str) -> RestAnswer:
     host, port = request.url.host, request.url.port or DEFAULT_PORTS[request.url.scheme]
     address = await checked_address(host, port, limits, f"{field}.url.uri")
-    async with httpx.AsyncClient(follow_redirects=False, timeout=limits.timeout, trust_env=False) as client:
+    async with http_client(limits.timeout) as client:
         outgoing = client.build_request(
             request.method,
             request.url.copy_with(host=address),

@@ -7,7 +7,11 @@ from caravan.providers.v1 import providers_pb2
 from caravan.registry.v1 import models_pb2
 from services.core.errors import FailedPreconditionError, NotFoundError
 
-TYPE_NAMES = {models_pb2.MODEL_TYPE_LLM: "text generation", models_pb2.MODEL_TYPE_EMBEDDING: "embeddings"}
+TYPE_NAMES = {
+    models_pb2.MODEL_TYPE_LLM: "text generation",
+    models_pb2.MODEL_TYPE_EMBEDDING: "embeddings",
+    models_pb2.MODEL_TYPE_REWARD: "scores of answers",
+}
 
 
 @dataclass(frozen=True)

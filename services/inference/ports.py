@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from typing import TypeAlias
 
 from caravan.inference.v1 import inference_pb2
+from caravan.registry.v1 import models_pb2
 from services.core.errors import FailedPreconditionError
 from services.core.provider import Provider
 from services.inference.models import ModelTable
@@ -45,6 +46,14 @@ class InferenceProvider(Provider):
     @abstractmethod
     async def embeddings(self, request: inference_pb2.EmbeddingsRequest) -> inference_pb2.EmbeddingsResponse:
         """Turns contents into vectors."""
+
+    async def score_answers(self, request: inference_pb2.ScoreAnswersRequest) -> inference_pb2.ScoreAnswersResponse:
+        """Scores answers by a reward model; refuses where the adapter serves none."""
+        self.models.require(request.model_id, models_pb2.MODEL_TYPE_REWARD)
+        raise FailedPreconditionError(
+            f"provider {self.provider_id} ({self.provider_type}) serves no reward models; serve {request.model_id!r} by inline::vllm",
+            reason="WRONG_MODEL_TYPE",
+        )
 
 
 def refuse(operation: str, model_id: str, serves: str) -> FailedPreconditionError:

@@ -100,6 +100,15 @@ class InferenceServicer(inference_pb2_grpc.InferenceServiceServicer):
         self._metrics.finished(request.model_id, started, response.metrics)
         return response
 
+    async def ScoreAnswers(
+        self, request: inference_pb2.ScoreAnswersRequest, context: Context
+    ) -> inference_pb2.ScoreAnswersResponse:
+        """Scores answers by a reward model."""
+        started = time.monotonic()
+        response = await self._provider.score_answers(request)
+        self._metrics.finished(request.model_id, started, response.metrics)
+        return response
+
     def _generator(self, model_id: str, context: Context) -> Generator:
         if self._always_on is None:
             return self._provider

@@ -11,7 +11,7 @@ import Stemmer
 
 LONGEST_WORD = 255
 """Code points of a word that count."""
-_ASCII_WORD = re.compile("[a-z0-9]+")
+_ASCII_SPACES = str.maketrans({code: " " for code in range(128) if not chr(code).isalnum()})
 _ALGORITHMS = {
     "ar": "arabic",
     "da": "danish",
@@ -37,12 +37,11 @@ _ALGORITHMS = {
 def cut(text: str) -> list[str]:
     """Returns the words of a text, runs of letters, digits and marks, in lower case and in their order."""
     lowered = text.lower()
-    if lowered.isascii():
-        words: list[str] = _ASCII_WORD.findall(lowered)
-    else:
-        words = _word().findall(lowered.replace("_", " "))
-    if len(text) > LONGEST_WORD:
-        return [word[:LONGEST_WORD] for word in words] if max(map(len, words), default=0) > LONGEST_WORD else words
+    # Where it will do, splitting is quicker than an expression.
+    is_plain = lowered.isascii()
+    words = lowered.translate(_ASCII_SPACES).split() if is_plain else _word().findall(lowered.replace("_", " "))
+    if len(text) > LONGEST_WORD and len(max(words, key=len, default="")) > LONGEST_WORD:
+        return [word[:LONGEST_WORD] for word in words]
     return words
 
 

@@ -27,6 +27,7 @@ from services.memory.queries import Queries
 from services.memory.query_generators import QueryGenerators
 from services.memory.rag import RagTool
 from services.memory.reranking import Reranker
+from services.memory.responses import Responses
 from services.memory.servicer import (
     BulkParts,
     KeyValueServicer,
@@ -54,21 +55,23 @@ def build(settings: MemorySettings) -> ServiceServer:
     extractor = Extractor(limits.extraction_workers, limits.extraction_seconds, limits.extraction_memory_bytes)
     networks = Networks(store)
     retrieval = Retrieval(store, embedder, networks)
-    knowledge = GraphKnowledge(store, embedder, Extraction(gateway), retrieval)
+    extraction = Extraction(gateway)
+    knowledge = GraphKnowledge(store, embedder, extraction, retrieval)
     changes = Changes(Sources(limits), Preparation(extractor, embedder, knowledge))
     once = Once(store)
-    documents = Documents(store, changes, once)
+    responses = Responses(settings.max_send_bytes)
+    documents = Documents(store, changes, once, responses)
     reranker = Reranker(gateway, embedder)
     queries = Queries(store, embedder, reranker, knowledge)
     bank_queries = BankQueries(banks, queries, gateway)
     rag = RagTool(banks, documents, bank_queries, QueryGenerators(gateway, limits.fetch_limits))
     memory = MemoryServicer(
-        banks, documents, queries, bank_queries, BulkParts(store, changes, settings.bulk, limits.max_bytes)
+        banks, documents, queries, bank_queries, responses, BulkParts(store, changes, settings.bulk, limits.max_bytes)
     )
-    chunks = VectorIOServicer(banks, Chunks(store, embedder, once), queries)
-    values = KeyValueServicer(banks, Values(store, once))
+    chunks = VectorIOServicer(banks, Chunks(store, embedder, once), queries, responses)
+    values = KeyValueServicer(banks, Values(store, once, responses))
     exploring = Exploring(store, embedder, reranker, networks, retrieval, knowledge)
-    graphs = GraphServicer(banks, Graphs(store, embedder, once), exploring)
+    graphs = GraphServicer(banks, Graphs(store, embedder, once, responses), exploring, responses)
     bindings = [
         Binding(MEMORY, memory_pb2_grpc.add_MemoryServiceServicer_to_server, memory),
         Binding(VECTOR_IO, vector_io_pb2_grpc.add_VectorIOServiceServicer_to_server, chunks),
@@ -86,6 +89,7 @@ def build(settings: MemorySettings) -> ServiceServer:
         embedder=embedder,
         tokenizers=Tokenizers(settings.tokenizers.files, settings.tokenizers.default),
         extractor=extractor,
+        extraction=extraction,
         gateway=gateway,
         readiness=readiness,
         purge_seconds=settings.purge_seconds,

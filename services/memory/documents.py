@@ -16,29 +16,36 @@ from services.memory.filters import check_filter
 from services.memory.idempotency import Once
 from services.memory.paging import last_of, page_size, token_after
 from services.memory.ports import Store
-from services.memory.records import Receipt, Selection
+from services.memory.records import DocumentRecord, Receipt, Selection
+from services.memory.responses import Responses
 
 # Documents of one call whose text is extracted and embedded at a time.
 _AT_ONCE = 8
 # How often a change that lost a race is tried again before the caller is told.
 _ATTEMPTS = 5
+# Documents without content that are read at a time to begin with.
+_PORTION = 64
 
 
 class Documents:
     """The documents of all banks."""
 
-    def __init__(self, store: Store, changes: Changes, once: Once, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, store: Store, changes: Changes, once: Once, responses: Responses, clock: Callable[[], float] = time.time
+    ) -> None:
         """Keeps the parts.
 
         Args:
             store: Where they are kept.
             changes: Plans what is written of them.
             once: Runs mutations with receipts.
+            responses: How large responses may be.
             clock: Seconds since the epoch.
         """
         self._store = store
         self._changes = changes
         self._once = once
+        self._responses = responses
         self._clock = clock
 
     async def insert(
@@ -107,7 +114,18 @@ class Documents:
     async def get(self, bank: Bank, request: memory_pb2.GetDocumentsRequest) -> memory_pb2.GetDocumentsResponse:
         """Gets documents."""
         identifiers = list(dict.fromkeys(request.document_ids))
-        found = await self._store.get_documents(bank.store_id, identifiers, content=not request.metadata_only)
+        whole = not request.metadata_only
+
+        async def read(some: Sequence[str]) -> dict[str, DocumentRecord]:
+            return await self._store.get_documents(bank.store_id, some, content=whole)
+
+        found = await self._responses.every(
+            identifiers,
+            read,
+            lambda record: record.document.ByteSize(),
+            "ask for fewer documents at a time, or for metadata_only; a search returns parts of a document that is too large by itself",
+            portion=1 if whole else _PORTION,
+        )
         return memory_pb2.GetDocumentsResponse(
             documents=[found[identifier].document for identifier in identifiers if identifier in found],
             missing_document_ids=[identifier for identifier in identifiers if identifier not in found],
@@ -118,10 +136,15 @@ class Documents:
         where = request.filter if request.HasField("filter") else None
         if where is not None:
             check_filter(where, "filter")
-        after, size = (last_of(request) or [""])[0], page_size(request)
-        found = await self._store.list_documents(bank.store_id, after=after, limit=size + 1, where=where)
-        page = memory_pb2.ListDocumentsResponse(data=found[:size])
-        if len(found) > size:
+        first = (last_of(request) or [""])[0]
+
+        async def read(last: memory_pb2.StoredDocument | None, limit: int) -> Sequence[memory_pb2.StoredDocument]:
+            after = first if last is None else last.document_id
+            return await self._store.list_documents(bank.store_id, after=after, limit=limit, where=where)
+
+        found, more = await self._responses.page(read, page_size(request), memory_pb2.StoredDocument.ByteSize)
+        page = memory_pb2.ListDocumentsResponse(data=found)
+        if more:
             page.next_page_token = token_after(request, [page.data[-1].document_id])
         return page
 

@@ -11,6 +11,7 @@ from services.memory.idempotency import Once
 from services.memory.paging import last_of, page_size, token_after
 from services.memory.ports import Store
 from services.memory.records import Receipt
+from services.memory.responses import Responses
 
 _MOST_JSON_BYTES = 4 << 20
 
@@ -18,16 +19,18 @@ _MOST_JSON_BYTES = 4 << 20
 class Values:
     """The values of all key-value banks."""
 
-    def __init__(self, store: Store, once: Once, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, store: Store, once: Once, responses: Responses, clock: Callable[[], float] = time.time) -> None:
         """Keeps the parts.
 
         Args:
             store: Where they are kept.
             once: Runs mutations with receipts.
+            responses: How large responses may be.
             clock: Seconds since the epoch.
         """
         self._store = store
         self._once = once
+        self._responses = responses
         self._clock = clock
 
     async def get(self, bank: Bank, request: keyvalue_pb2.GetValueRequest) -> keyvalue_pb2.GetValueResponse:
@@ -50,7 +53,12 @@ class Values:
         for place, key in enumerate(request.keys):
             check_name(key, f"keys[{place}]")
         keys = list(dict.fromkeys(request.keys))
-        found = await self._store.get_values(bank.store_id, keys)
+        found = await self._responses.every(
+            keys,
+            lambda some: self._store.get_values(bank.store_id, some),
+            keyvalue_pb2.KeyValueEntry.ByteSize,
+            "ask for fewer keys at a time",
+        )
         return keyvalue_pb2.BatchGetValuesResponse(entries=[found[key] for key in keys if key in found])
 
     async def put(self, bank: Bank, request: keyvalue_pb2.PutValueRequest) -> keyvalue_pb2.PutValueResponse:
@@ -107,15 +115,16 @@ class Values:
     async def list(self, bank: Bank, request: keyvalue_pb2.ListValuesRequest) -> keyvalue_pb2.ListValuesResponse:
         """Lists keys."""
         check_name(request.prefix, "prefix")
-        size = page_size(request)
-        found = await self._store.list_values(
-            bank.store_id,
-            prefix=request.prefix,
-            after=(last_of(request) or [""])[0],
-            limit=size + 1,
-            keys_only=request.keys_only,
-        )
-        page = keyvalue_pb2.ListValuesResponse(data=found[:size])
-        if len(found) > size:
+        first = (last_of(request) or [""])[0]
+
+        async def read(last: keyvalue_pb2.KeyValueEntry | None, limit: int) -> list[keyvalue_pb2.KeyValueEntry]:
+            after = first if last is None else last.key
+            return await self._store.list_values(
+                bank.store_id, prefix=request.prefix, after=after, limit=limit, keys_only=request.keys_only
+            )
+
+        found, more = await self._responses.page(read, page_size(request), keyvalue_pb2.KeyValueEntry.ByteSize)
+        page = keyvalue_pb2.ListValuesResponse(data=found)
+        if more:
             page.next_page_token = token_after(request, [page.data[-1].key])
         return page

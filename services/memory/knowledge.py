@@ -3,24 +3,32 @@
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from caravan.memory.v1 import filters_pb2, graph_pb2
 from services.memory.banks import Bank
 from services.memory.records import ChunkBatch, Facts, Match
 
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(frozen=True, slots=True, eq=False)
 class GraphQuestion:
     """What is looked for in a graph bank."""
 
     text: str
-    """The question. Empty: only `entities` count."""
+    """The question. Empty: only `entities` and `vector` count."""
 
     entities: Sequence[str] = ()
     """Names of entities to start from, beside those that the question names."""
 
     where: filters_pb2.MetadataFilter | None = None
     """Only passages whose metadata fit. None: all."""
+
+    vector: "NDArray[np.float32] | None" = None
+    """The caller's own vector, in a bank with vectors. None: the text's."""
 
 
 class Knowledge(ABC):

@@ -14,6 +14,7 @@ from services.core.readiness import Readiness
 from services.memory.banks import Bank, BankTable, embedding_model_of, spec_of, window_of
 from services.memory.embedding import InferenceEmbedder
 from services.memory.extraction.extractor import Extractor
+from services.memory.graph.extraction import Extraction
 from services.memory.ports import EmbeddingModel, Store
 from services.memory.records import BankKind, BankSpec
 from services.memory.tokenizers import Tokenizers
@@ -43,6 +44,7 @@ class MemoryProvider(Provider):
         embedder: InferenceEmbedder,
         tokenizers: Tokenizers,
         extractor: Extractor,
+        extraction: Extraction,
         gateway: Gateway,
         readiness: Readiness,
         purge_seconds: float,
@@ -59,6 +61,7 @@ class MemoryProvider(Provider):
             embedder: Tells about embedding models.
             tokenizers: Finds tokenizers.
             extractor: Extracts text.
+            extraction: Checks models that are to extract entities.
             gateway: The way to other services.
             readiness: Tells whether the store answers.
             purge_seconds: Seconds between two deletions of what has expired.
@@ -71,6 +74,7 @@ class MemoryProvider(Provider):
         self._embedder = embedder
         self._tokenizers = tokenizers
         self._extractor = extractor
+        self._extraction = extraction
         self._gateway = gateway
         self._purge_seconds = purge_seconds
         self._purging: asyncio.Task[None] | None = None
@@ -99,7 +103,7 @@ class MemoryProvider(Provider):
 
         Raises:
             InvalidArgumentError: The parameters do not fit each other or the model.
-            FailedPreconditionError: The embedding model is unknown or unfit, or the bank is there and different.
+            FailedPreconditionError: The embedding or the extraction model is unknown or unfit, or the bank is there and different.
             UnavailableError: The gateway, the embedding model or the store does not answer.
         """
         registered = resource.memory_bank
@@ -108,6 +112,8 @@ class MemoryProvider(Provider):
         kind = BankKind(registered.params.WhichOneof("params"))
         model_id = embedding_model_of(registered.params)
         model = await self._embedder.describe(model_id) if model_id else None
+        if registered.params.graph.extraction_model:
+            await self._extraction.check(registered.params.graph.extraction_model)
         spec = spec_of(store_id, registered.params, model)
         await self._check_dimension(model, spec)
         tokenizer = await self._tokenizers.of_model(model)

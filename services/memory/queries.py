@@ -161,7 +161,7 @@ class Queries:
                 )
                 return ranking.fused(by_vector, by_words, question.params.ranker)[:depth]
             case query_pb2.QUERY_MODE_GRAPH:
-                asked = GraphQuestion(question.text, list(question.params.entities), question.where)
+                asked = GraphQuestion(question.text, list(question.params.entities), question.where, question.vector)
                 return ranking.of_graph(await self._knowledge.search(bank, asked, depth))
             case _:
                 return ranking.of_vectors(await self._by_vector(bank, question, depth))

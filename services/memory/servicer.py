@@ -32,8 +32,10 @@ from services.memory.ports import Store
 from services.memory.queries import Hit, Queries, Question
 from services.memory.rag import RagTool
 from services.memory.records import BankKind
+from services.memory.responses import Responses
 from services.memory.vectors import given
 
+FEWER_CHUNKS = "lower max_chunks, or leave the embeddings out"
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 
 
@@ -51,13 +53,20 @@ class MemoryServicer(memory_pb2_grpc.MemoryServiceServicer):
     """Documents in banks."""
 
     def __init__(
-        self, banks: BankTable, documents: Documents, queries: Queries, bank_queries: BankQueries, bulk: BulkParts
+        self,
+        banks: BankTable,
+        documents: Documents,
+        queries: Queries,
+        bank_queries: BankQueries,
+        responses: Responses,
+        bulk: BulkParts,
     ) -> None:
         """Serves the domain; see the classes."""
         self._banks = banks
         self._documents = documents
         self._queries = queries
         self._bank_queries = bank_queries
+        self._responses = responses
         self._bulk = bulk
         self._bulks = 0
 
@@ -121,7 +130,7 @@ class MemoryServicer(memory_pb2_grpc.MemoryServiceServicer):
         """Searches one bank."""
         question = Question(content.text_of(request.query), None, request.params)
         hits = await self._queries.search(self._bank(request), question)
-        return memory_pb2.QueryDocumentsResponse(**_fields(hits))
+        return self._responses.checked(memory_pb2.QueryDocumentsResponse(**_fields(hits)), FEWER_CHUNKS)
 
     async def QueryBanks(
         self, request: memory_pb2.QueryBanksRequest, context: Context
@@ -129,7 +138,7 @@ class MemoryServicer(memory_pb2_grpc.MemoryServiceServicer):
         """Searches several banks."""
         question = Question(content.text_of(request.query), None, request.params)
         hits = await self._bank_queries.search(request.bank_ids, question)
-        return memory_pb2.QueryBanksResponse(**_fields(hits))
+        return self._responses.checked(memory_pb2.QueryBanksResponse(**_fields(hits)), FEWER_CHUNKS)
 
     async def GetBankStatistics(
         self, request: memory_pb2.GetBankStatisticsRequest, context: Context
@@ -144,9 +153,10 @@ class MemoryServicer(memory_pb2_grpc.MemoryServiceServicer):
 class VectorIOServicer(vector_io_pb2_grpc.VectorIOServiceServicer):
     """Chunks in banks."""
 
-    def __init__(self, banks: BankTable, chunks: Chunks, queries: Queries) -> None:
+    def __init__(self, banks: BankTable, chunks: Chunks, queries: Queries, responses: Responses) -> None:
         """Serves the domain; see the classes."""
         self._banks = banks
+        self._responses = responses
         self._chunks = chunks
         self._queries = queries
 
@@ -163,7 +173,7 @@ class VectorIOServicer(vector_io_pb2_grpc.VectorIOServiceServicer):
         bank = self._banks.require(request.vector_db_id, *CHUNKED)
         vector = given(bank, request.embedding, "embedding") if request.embedding else None
         hits = await self._queries.search(bank, Question(content.text_of(request.query), vector, request.params))
-        return vector_io_pb2.QueryChunksResponse(**_fields(hits))
+        return self._responses.checked(vector_io_pb2.QueryChunksResponse(**_fields(hits)), FEWER_CHUNKS)
 
     async def DeleteChunks(
         self, request: vector_io_pb2.DeleteChunksRequest, context: Context

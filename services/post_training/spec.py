@@ -103,6 +103,8 @@ class TrainingSpec:
     """Folder of the checkpoint to resume. Empty: the newest in the job's folder, if there is one."""
     attempt: int = 1
     """How often the job has been begun, this time included."""
+    told_step: int | None = None
+    """Last step whose metrics the service has: a resumed training says again what came after it. None: nothing is said again."""
     date: str = ""
     """Day that chat templates are told, as 2026-11-20: the one when the job was made, so that a retry sees the same text. Empty: today."""
 

@@ -4,7 +4,7 @@ import pytest
 
 from caravan import documents
 from caravan.errors import InvalidInputError
-from caravan.memory.v1 import memory_pb2, query_pb2
+from caravan.memory.v1 import graph_pb2, memory_pb2, query_pb2
 
 
 def test_documents_are_messages_or_llama_stacks_shapes():
@@ -84,3 +84,27 @@ def test_a_value_has_its_type(value, kind):
 def test_what_is_no_value_is_refused(value):
     with pytest.raises(InvalidInputError):
         documents.typed_value(value)
+
+
+def test_entities_are_names_and_relations_triples():
+    facts = documents.graph_facts(
+        ["Ada", {"name": "Charles", "entity_type": "person", "properties": {"born": 1791}}],
+        [("Ada", "knows", "Charles"), {"subject": "Ada", "relation_type": "wrote", "object": "Note G", "weight": 2}],
+    )
+    assert [one.name for one in facts.entities] == ["Ada", "Charles"]
+    assert facts.entities[1].properties["born"] == 1791
+    assert [(one.subject, one.relation_type, one.object) for one in facts.relations] == [
+        ("Ada", "knows", "Charles"),
+        ("Ada", "wrote", "Note G"),
+    ]
+    assert facts.relations[1].weight == 2
+    assert not facts.relations[0].HasField("weight")
+
+
+def test_what_is_no_relation_is_refused_by_its_place():
+    with pytest.raises(InvalidInputError, match=r"relations\[1\]: must be subject, type and object"):
+        documents.graph_facts([], [("a", "b", "c"), ("a", "b")])  # type: ignore[list-item]
+    with pytest.raises(InvalidInputError, match="none of out, in, both"):
+        documents.relation_direction("up")
+    assert documents.relation_direction(None) == graph_pb2.RELATION_DIRECTION_UNSPECIFIED
+    assert documents.relation_direction("in") == graph_pb2.RELATION_DIRECTION_IN

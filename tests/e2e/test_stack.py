@@ -94,6 +94,7 @@ def test_each_provider_is_told_with_its_health_and_configuration(channel: grpc.C
         "inline::pii",
         "inline::embedded",
         "inline::agents",
+        "inline::post-training",
     }
     assert all(provider.health == inspect_pb2.HEALTH_STATUS_OK for provider in providers.values())
     assert all(len(provider.config.fields) > 0 for provider in providers.values())

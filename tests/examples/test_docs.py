@@ -1,7 +1,10 @@
-"""The programs in README.md and docs/client.md run as they stand, but for the address."""
+"""The programs in README.md and docs/ run as they stand, but for the address."""
 
+import os
 import re
+import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -39,7 +42,38 @@ def test_node_in_the_readme(stack):
     assert len(done.stdout) > 5
 
 
-GROUPS = {"agent", "memory", "models", "shield"}
+@pytest.mark.slow
+def test_the_walk_through_of_post_training_teaches_the_model_something_new(stack, tmp_path):
+    page = (ROOT / "docs/post_training.md").read_text()
+    before, *others = re.findall(r"```sh\n(.*?)```", page.split("## Data sets")[0], re.DOTALL)
+    assert "Nadira" not in shell(before, stack.target, tmp_path)
+    said = shell("".join(others), stack.target, tmp_path)
+    assert "Nadira looks after the blue camel." in said.splitlines()
+    assert (tmp_path / "camel-1.png").read_bytes().startswith(b"\x89PNG")
+    assert (tmp_path / "camel-adapter" / "adapter_model.safetensors").stat().st_size > 0
+
+
+def shell(script: str, target: str, folder: Path) -> str:
+    """Runs commands as a person would who has activated the environment; returns what they print."""
+    environment = {
+        **os.environ,
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "CARAVAN_TARGET": target,
+    }
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", script],
+        env=environment,
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+GROUPS = {"agent", "datasets", "jobs", "memory", "models", "shield", "train"}
 
 
 def test_commands_that_the_readme_shows_exist(monkeypatch):

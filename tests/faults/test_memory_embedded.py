@@ -14,9 +14,11 @@ from pathlib import Path
 
 import pytest
 
+from services.core.errors import ResourceExhaustedError
 from services.memory.providers.embedded.config import EmbeddedConfig
 from services.memory.providers.embedded.store import EmbeddedStore
 from tests.conformance.memory.building import chunk_ids, directions, pairs_spec, vector_spec, with_vectors, words
+from tests.support.small_disk import enlarge, small_disk
 
 ROOT = Path(__file__).resolve().parents[2]
 KILLS = int(os.environ.get("MEMORY_KILLS", "4"))
@@ -131,3 +133,40 @@ async def test_whatever_was_acknowledged_survives_kills_during_bulk_writing(tmp_
         first = await check(folder, acknowledged)
         first += -first % 5
     assert len(acknowledged) >= 5 * KILLS
+
+
+async def written_until_full(store: EmbeddedStore) -> dict[int, int]:
+    """Writes documents until there is no room; returns those that are acknowledged, with the seed of their vectors."""
+    for number in range(10_000):
+        try:
+            await store.write_documents("vectors", [with_vectors(f"d{number}", CHUNKS, number)])
+        except ResourceExhaustedError as error:
+            if error.reason != "NO_ROOM":
+                raise
+            return {place: place for place in range(number)}
+    message = "the disk is not full"
+    raise AssertionError(message)
+
+
+async def test_a_full_disk_refuses_writes_and_loses_nothing(tmp_path: Path) -> None:
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    with small_disk(folder, 16) as disk:
+        store = EmbeddedStore(EmbeddedConfig(folder=disk / "store"))
+        await store.start()
+        for spec in (VECTORS, PAIRS):
+            await store.open_bank(spec)
+        written = await written_until_full(store)
+        assert len(await store.search_vectors("vectors", directions(CHUNKS, 3)[0], 1)) == 1
+        await store.stop()
+        # Another process finds it so too, also without room for a snapshot.
+        await check(disk / "store", written)
+        store = EmbeddedStore(EmbeddedConfig(folder=disk / "store"))
+        await store.start()
+        await store.open_bank(VECTORS)
+        # Dropping a bank needs no room, and makes some.
+        await store.drop_bank("pairs")
+        enlarge(disk, 32)
+        await store.write_documents("vectors", [with_vectors("d10000", CHUNKS, 10_000)])
+        await store.stop()
+        await check(disk / "store", {**written, 10_000: 10_000})

@@ -2,14 +2,17 @@
 
 import asyncio
 import os
+import random
 import signal
 import sys
+import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
+import asyncpg
 import pytest
 
-from services.core.errors import UnavailableError
+from services.core.errors import ResourceExhaustedError, UnavailableError
 from services.core.readiness import Readiness
 from services.memory.providers.postgres.config import PostgresConfig
 from services.memory.providers.postgres.store import PostgresStore
@@ -17,6 +20,7 @@ from services.memory.records import Selection, Word, WordQuery
 from tests.services.memory.providers.postgres.building import vector_bank, vectors, write
 from tests.support.eventually import until
 from tests.support.postgres import PostgresServer, postgres_server
+from tests.support.small_disk import small_disk
 
 pytestmark = [pytest.mark.faults, pytest.mark.xdist_group("faults")]
 
@@ -160,3 +164,48 @@ async def test_a_killed_server_comes_back_with_all_it_had_acknowledged() -> None
         assert await store.delete_documents("b", Selection(document_ids=["own0", "own1", "own2"])) == 3
         await check_whole(store, acknowledged)
         await store.stop()
+
+
+async def written_until_full(store: PostgresStore) -> list[str]:
+    """Writes documents until there is no room; returns those that are acknowledged."""
+    written: list[str] = []
+    for count in range(100):
+        made = write(f"d{count}", _long_passages(count), vectors(CHUNKS, seed=count))
+        for at, chunk in enumerate(made.batch.chunks if made.batch else ()):
+            chunk.location.chunk_index = at
+        try:
+            await store.write_documents("b", [made])
+        except ResourceExhaustedError as error:
+            if error.reason != "NO_ROOM":
+                raise
+            return written
+        written.append(f"d{count}")
+    message = "the disk is not full"
+    raise AssertionError(message)
+
+
+async def test_a_full_disk_of_the_server_refuses_writes_and_loses_nothing(
+    server: PostgresServer, store: PostgresStore, request: pytest.FixtureRequest
+) -> None:
+    sql = await asyncpg.connect(server.url)
+    with tempfile.TemporaryDirectory(prefix="caravan-full-") as folder, small_disk(Path(folder), 16) as disk:
+        # The server's own user.
+        os.chown(disk, 65534, 65534)
+        await sql.execute(f"CREATE TABLESPACE small LOCATION '{disk}'")
+        number = await sql.fetchval(f"SELECT number FROM {_schema(request)}.banks")
+        for table in ("documents", "texts"):
+            await sql.execute(f"ALTER TABLE {_schema(request)}.{table}_{number} SET TABLESPACE small")
+        written = await written_until_full(store)
+        assert written
+        await check_whole(store, written)
+        await store.delete_documents("b", Selection(document_ids=written[:1]))
+        assert (await store.write_documents("b", [write("small", ["passage"], vectors(1))]))[0].revision == 1
+        await store.drop_bank("b")
+        await sql.execute("DROP TABLESPACE small")
+    await sql.close()
+
+
+def _long_passages(seed: int) -> list[str]:
+    """Text that cannot be compressed away."""
+    noise = random.Random(seed)
+    return [f"passage {at} {noise.randbytes(100_000).hex()}" for at in range(CHUNKS)]

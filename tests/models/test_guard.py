@@ -11,7 +11,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
 
 from models.recipe import guard_training
-from models.recipe.guard import answer_to, guard_prompt, training_batches
+from models.recipe.guard import answer_to, guard_prompt, make_tokenizer, training_batches
 from models.recipe.guard_dialogs import GuardCase, evaluation_texts, guard_case
 from models.recipe.guard_paraphrases import paraphrases
 from models.recipe.guard_phrases import gerund
@@ -99,9 +99,9 @@ def test_computing_what_prompts_share_once_changes_nothing(tokenizer: PreTrained
     model = guard_training.build_classifier(guard_training.Shape(width=64, layers=2, heads=1, inner=64), tokenizer)
     rows = next(training_batches(tokenizer, Source(1), Random(1), 4, steps=1000))
     with torch.no_grad():
-        first, _ = guard_training._losses(model, rows)
-        alone = [guard_training._losses(model, [row])[0] for row in rows]
-    assert float(first) == pytest.approx(float(torch.stack(alone).mean()), rel=0.02)
+        together = guard_training.losses(model, rows)["decided"]
+        alone = [guard_training.losses(model, [row])["decided"] * row.weight for row in rows]
+    assert float(together) == pytest.approx(float(sum(alone)) / sum(row.weight for row in rows), rel=0.02)
 
 
 def test_the_folder_is_at_most_12_megabytes():
@@ -116,6 +116,14 @@ def test_the_context_holds_2048_tokens():
 
 def test_special_tokens_are_single_tokens(tokenizer: PreTrainedTokenizerBase):
     assert all(len(tokenizer.encode(token, add_special_tokens=False)) == 1 for token in SPECIAL_TOKENS)
+
+
+def test_what_prompts_repeat_is_a_token_a_line():
+    fresh = make_tokenizer(1, 500)
+    ids = encode(guard_prompt((("User", "Hi"),)), fresh)
+    lines = {fresh.decode([token]) for token in ids}
+    assert {f"{hazard.code}: {hazard.name}.\n" for hazard in LLAMA_GUARD_3} <= lines
+    assert len(ids) < 40
 
 
 def test_answers_come_back_in_capitals_and_in_few_tokens(tokenizer: PreTrainedTokenizerBase):

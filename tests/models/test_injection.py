@@ -1,12 +1,13 @@
 """The prompt guard: its texts, its tokenizer, and the checkpoint in the tree."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreTrainedTokenizerBase
 
 from models.recipe.injection import LABELS, WINDOW
-from models.recipe.injection_evaluation import classify
 from models.recipe.injection_paraphrases import paraphrases
 from models.recipe.injection_texts import Label, LabelledText, evaluation_texts, labelled_text
 from models.recipe.source import Source
@@ -18,6 +19,15 @@ MEGABYTE = 1_000_000
 @pytest.fixture(scope="module")
 def tokenizer() -> PreTrainedTokenizerBase:
     return AutoTokenizer.from_pretrained(CHECKPOINT)
+
+
+def classify(folder: Path, texts: Sequence[str]) -> list[Label]:
+    """The likeliest label of each text."""
+    its_own = AutoTokenizer.from_pretrained(folder)
+    model = AutoModelForSequenceClassification.from_pretrained(folder).eval()
+    inputs = its_own(list(texts), padding=True, truncation=True, max_length=WINDOW, return_tensors="pt")
+    with torch.inference_mode():
+        return [Label(model.config.id2label[index]) for index in model(**inputs).logits.argmax(-1).tolist()]
 
 
 def _drawn(seed: int) -> list[LabelledText]:

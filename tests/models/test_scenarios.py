@@ -11,15 +11,15 @@ from models.recipe.dialog import Dialog
 from models.recipe.natural_tools import natural_spec
 from models.recipe.render import OPEN_ASSISTANT, render, written
 from models.recipe.retrieval import retrieval_dialog
-from models.recipe.scenarios import tool_dialog, training_dialog
+from models.recipe.scenarios import tool_dialog, training_dialogs
 from models.recipe.source import Source
 
 RECIPE = Path(__file__).parents[2] / "models" / "recipe"
 
 
-def _drawn(seed: int, count: int = 50) -> list[Dialog]:
+def _drawn(seed: int, count: int = 12) -> list[Dialog]:
     source = Source(seed)
-    return [training_dialog(source, progress=index / count) for index in range(count)]
+    return [dialog for index in range(count) for dialog in training_dialogs(source, progress=index / count)]
 
 
 def _imported_by(module: str) -> set[str]:
@@ -111,5 +111,5 @@ def test_nothing_that_trains_imports_the_paraphrases():
 
 def test_training_never_draws_a_paraphrase():
     written_by_hand = {said for _, said, _ in paraphrases.CALLS} | set(paraphrases.NO_TOOL_NEEDED)
-    trained = {turn.text for seed in range(10) for dialog in _drawn(seed, 100) for turn in dialog.turns}
+    trained = {turn.text for seed in range(10) for dialog in _drawn(seed, 25) for turn in dialog.turns}
     assert not written_by_hand & trained

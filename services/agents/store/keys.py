@@ -109,6 +109,10 @@ class Keys:
         """Returns the keys of a session."""
         return SessionKeys(self._prefix, key)
 
+    def invocation(self, request_id: str) -> str:
+        """Returns the key of what came of a tool's call with this request id; these are spread over the partitions."""
+        return f"{self._prefix}:{{{zlib.crc32(request_id.encode()) % PARTITIONS}}}:invocation:{request_id}"
+
     def partitions(self) -> list[PartitionKeys]:
         """Returns the keys of all partitions."""
         return [partition_keys(self._prefix, partition) for partition in range(PARTITIONS)]

@@ -14,6 +14,7 @@ from services.agents.state import TurnKey
 from services.agents.store.commands import Commands
 from services.agents.store.context import Context, check_session
 from services.agents.store.dooming import Dooming
+from services.agents.store.invocations import RedisInvocations
 from services.agents.store.keys import Keys, is_identifier
 from services.agents.store.nodes import Topology
 from services.agents.store.sessions import RedisSessions
@@ -30,8 +31,8 @@ LAYOUT = "1"
 """Names the keys and fields as docs/agents.md lists them. A later layout comes with a program that rewrites this one."""
 
 
-class RedisStore(RedisSessions, RedisTurns, Store):
-    """Agents, sessions and turns."""
+class RedisStore(RedisSessions, RedisTurns, RedisInvocations, Store):
+    """Agents, sessions and turns; calls of tools that are to be repeatable."""
 
     def __init__(self, settings: StoreSettings) -> None:
         """Makes a store; connects with `start`.

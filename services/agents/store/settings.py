@@ -61,6 +61,12 @@ class StoreSettings(BaseModel):
     max_write_bytes: int = Field(
         default=32 << 20, ge=1 << 16, le=1 << 29, description="Most bytes of one write, such as a turn's documents."
     )
+    max_result_bytes: int = Field(
+        default=1 << 20,
+        ge=1 << 10,
+        le=1 << 26,
+        description="Largest result of an InvokeTool with a request_id that is kept for a repeated call, for 24 hours.",
+    )
     poll_seconds: float = Field(
         default=5.0,
         gt=0,

@@ -11,6 +11,8 @@ from services.core.errors import NotFoundError
 
 # Turns that one script reads: longer ones would keep the server from others.
 _AT_ONCE = 25
+# Scripts that one round trip brings; others' commands run between them.
+_SCRIPTS_AT_ONCE = 4
 
 
 class TurnReading:
@@ -69,6 +71,17 @@ class TurnReading:
         turns = await self._turns(session, [turn_id.decode() for turn_id, _ in shown])
         return Page(turns, shown[-1][1].decode() if len(listed) > page_size else "")
 
+    async def last_turns(self, session: SessionKey, most: int, besides: str = "") -> list[turns_pb2.Turn]:
+        """See TurnStore."""
+        check_session(session)
+        keys = self._context.keys.session(session)
+        call = self._context.scripts["last_turns"].call([keys.session, keys.turns], most + 1)
+        found: list[bytes] | None = await self._context.commands.run(keys.session, call)
+        if found is None:
+            raise no_session(session)
+        wanted = [turn_id.decode() for turn_id in found if turn_id.decode() != besides][:most]
+        return await self._turns(session, wanted[::-1])
+
     async def record(self, key: TurnKey) -> TurnRecord:
         """Returns everything that is known of a turn; what it was asked for is gone when it has ended.
 
@@ -93,13 +106,18 @@ class TurnReading:
     async def _turns(self, session: SessionKey, turn_ids: Sequence[str]) -> list[turns_pb2.Turn]:
         """Reads turns that exist; one that is forgotten meanwhile is left out."""
         keys = self._context.keys.session(session)
+        names = [keys.turn(turn_id).turn for turn_id in turn_ids]
+        script = self._context.scripts["read"]
+        calls = [
+            script.call([keys.session, *names[first : first + _AT_ONCE]]) for first in range(0, len(names), _AT_ONCE)
+        ]
         turns: list[turns_pb2.Turn] = []
-        for first in range(0, len(turn_ids), _AT_ONCE):
-            names = [keys.turn(turn_id).turn for turn_id in turn_ids[first : first + _AT_ONCE]]
-            found = await self._read(session, names)
-            if found is None:
-                raise no_session(session)
-            turns += [turn_of(self._context.codec, fields_of(reply)) for reply in found if reply]
+        for first in range(0, len(calls), _SCRIPTS_AT_ONCE):
+            replies = await self._context.commands.run_all(keys.session, calls[first : first + _SCRIPTS_AT_ONCE])
+            for found in replies:
+                if found is None:
+                    raise no_session(session)
+                turns += [turn_of(self._context.codec, fields_of(reply)) for reply in found if reply]
         return turns
 
     async def _read(self, session: SessionKey, hashes: Sequence[str], *fields: str) -> list[list[bytes]] | None:

@@ -1,7 +1,8 @@
 """Makes the tools of an agent's configuration."""
 
 import asyncio
-from typing import Self
+from pathlib import Path
+from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
@@ -55,6 +56,14 @@ class ToolSettings(BaseModel):
     max_result_bytes: int = Field(default=8 << 20, ge=1024, description="Largest answer of a remote tool.")
     allow_private_addresses: bool = Field(
         default=False, description="Let remote tools and documents be at loopback, link-local and private addresses."
+    )
+    code_sandbox: Literal["auto", "bubblewrap", "webassembly"] = Field(
+        default="auto",
+        description="Where code runs. auto: in namespaces of Linux where that works, else in WebAssembly.",
+    )
+    code_cache: Path | None = Field(
+        default=None,
+        description="Folder for the WebAssembly interpreter as it is compiled on this machine. Default: in the user's cache folder.",
     )
     code_seconds: float = Field(default=30.0, gt=0, le=600, description="Longest time that code may run.")
     code_memory_bytes: int = Field(default=512 << 20, ge=64 << 20, description="Most memory that code may use.")

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ValidationError
 
 from caravan.inference.v1 import inference_pb2, inference_pb2_grpc
 from caravan.memory.v1 import graph_pb2
+from caravan.registry.v1 import models_pb2, models_pb2_grpc
 from caravan.types.v1 import types_pb2
 from services.core.errors import FailedPreconditionError, NotFoundError
 from services.core.gateway import Gateway
@@ -61,6 +62,28 @@ class Extraction:
         self._gateway = gateway
         self._places = asyncio.Semaphore(_CONCURRENCY)
 
+    async def check(self, model_id: str) -> None:
+        """Checks a model that a bank is to extract with, before there is the bank.
+
+        Args:
+            model_id: Identifier in the registry.
+
+        Raises:
+            FailedPreconditionError: There is no such model, or it generates no text.
+            UnavailableError: The gateway does not answer.
+        """
+        stub = models_pb2_grpc.ModelsServiceStub(self._gateway.channel)
+        try:
+            response = await self._gateway.call(stub.GetModel, models_pb2.GetModelRequest(model_id=model_id))
+        except NotFoundError as error:
+            raise _unknown(model_id, "params.graph.extraction_model: ") from error
+        if response.model.model_type == models_pb2.MODEL_TYPE_EMBEDDING:
+            message = (
+                f"params.graph.extraction_model: model {model_id!r} embeds and generates no text; name a language model, ListModels "
+                "tells the type"
+            )
+            raise FailedPreconditionError(message, reason="WRONG_MODEL_TYPE")
+
     async def facts_of(self, bank: Bank, batch: ChunkBatch) -> Facts:
         """Returns what a document's chunks tell of, with mentions and without vectors.
 
@@ -94,8 +117,7 @@ class Extraction:
             async with self._places:
                 response = await self._gateway.call(stub.ChatCompletion, request, timeout=_TIMEOUT)
         except NotFoundError as error:
-            message = f"there is no model {model_id!r} to extract entities with; ListModels names those there are"
-            raise FailedPreconditionError(message, reason="EXTRACTION_MODEL_UNKNOWN") from error
+            raise _unknown(model_id) from error
         try:
             answer = _Answer.model_validate_json(content.text_of(response.completion_message.content))
         except ValidationError as error:
@@ -105,6 +127,11 @@ class Extraction:
             )
             raise FailedPreconditionError(message, reason="EXTRACTION_UNUSABLE") from error
         return _facts(answer)
+
+
+def _unknown(model_id: str, field: str = "") -> FailedPreconditionError:
+    message = f"{field}there is no model {model_id!r} to extract entities with; ListModels names those there are"
+    return FailedPreconditionError(message, reason="EXTRACTION_MODEL_UNKNOWN")
 
 
 def _schema() -> dict[str, Any]:

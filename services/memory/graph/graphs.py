@@ -1,6 +1,7 @@
 """Entities and relations as callers write, read and list them."""
 
 import asyncio
+from dataclasses import replace
 
 from caravan.memory.v1 import graph_pb2
 from services.core.errors import NotFoundError
@@ -11,6 +12,7 @@ from services.memory.idempotency import Once
 from services.memory.paging import last_of, page_size, token_after
 from services.memory.ports import Embedder, Store
 from services.memory.records import (
+    EntityFact,
     EntitySelection,
     Facts,
     GraphCounts,
@@ -19,22 +21,25 @@ from services.memory.records import (
     RelationFact,
     RelationSelection,
 )
+from services.memory.responses import Responses
 
 
 class Graphs:
     """The entities and relations of all graph banks."""
 
-    def __init__(self, store: Store, embedder: Embedder, once: Once) -> None:
+    def __init__(self, store: Store, embedder: Embedder, once: Once, responses: Responses) -> None:
         """Keeps the parts.
 
         Args:
             store: Where they are kept.
             embedder: Embeds entities.
             once: Runs mutations with receipts.
+            responses: How large responses may be.
         """
         self._store = store
         self._embedder = embedder
         self._once = once
+        self._responses = responses
 
     async def upsert(self, bank: Bank, request: graph_pb2.UpsertGraphRequest) -> graph_pb2.UpsertGraphResponse:
         """Adds entities and relations, or changes them.
@@ -102,37 +107,45 @@ class Graphs:
 
     async def list_entities(self, bank: Bank, request: graph_pb2.ListEntitiesRequest) -> graph_pb2.ListEntitiesResponse:
         """Lists entities."""
-        size = page_size(request)
         selection = EntitySelection(
             after=(last_of(request) or [""])[0],
             prefix=entity_key(request.prefix),
             entity_type=request.entity_type,
             document_id=request.document_id,
         )
-        found = await self._store.list_entities(bank.store_id, selection, size + 1)
-        page = graph_pb2.ListEntitiesResponse(data=[fact.entity for fact in found[:size]])
-        if len(found) > size:
-            page.next_page_token = token_after(request, [found[size - 1].key])
+
+        async def read(last: EntityFact | None, limit: int) -> list[EntityFact]:
+            chosen = selection if last is None else replace(selection, after=last.key)
+            return await self._store.list_entities(bank.store_id, chosen, limit)
+
+        found, more = await self._responses.page(read, page_size(request), lambda fact: fact.entity.ByteSize())
+        page = graph_pb2.ListEntitiesResponse(data=[fact.entity for fact in found])
+        if more:
+            page.next_page_token = token_after(request, [found[-1].key])
         return page
 
     async def list_relations(
         self, bank: Bank, request: graph_pb2.ListRelationsRequest
     ) -> graph_pb2.ListRelationsResponse:
         """Lists relations."""
-        size = page_size(request)
-        last = last_of(request)
+        first = last_of(request)
         selection = RelationSelection(
-            after=(last[0], last[1], last[2]) if last else None,
+            after=(first[0], first[1], first[2]) if first else None,
             entity_key=entity_key(request.entity) if request.entity else None,
             outgoing=request.direction != graph_pb2.RELATION_DIRECTION_IN,
             incoming=request.direction != graph_pb2.RELATION_DIRECTION_OUT,
             relation_types=list(dict.fromkeys(request.relation_types)),
             document_id=request.document_id,
         )
-        found = await self._store.list_relations(bank.store_id, selection, size + 1)
-        page = graph_pb2.ListRelationsResponse(data=[fact.relation for fact in found[:size]])
-        if len(found) > size:
-            page.next_page_token = token_after(request, _place(found[size - 1]))
+
+        async def read(last: RelationFact | None, limit: int) -> list[RelationFact]:
+            chosen = selection if last is None else replace(selection, after=_place(last))
+            return await self._store.list_relations(bank.store_id, chosen, limit)
+
+        found, more = await self._responses.page(read, page_size(request), lambda fact: fact.relation.ByteSize())
+        page = graph_pb2.ListRelationsResponse(data=[fact.relation for fact in found])
+        if more:
+            page.next_page_token = token_after(request, list(_place(found[-1])))
         return page
 
 
@@ -147,5 +160,5 @@ def _told(told: graph_pb2.GraphFacts) -> Facts:
     return facts_from(told)
 
 
-def _place(fact: RelationFact) -> list[str]:
-    return [fact.subject_key, fact.relation.relation_type, fact.object_key]
+def _place(fact: RelationFact) -> tuple[str, str, str]:
+    return fact.subject_key, fact.relation.relation_type, fact.object_key

@@ -62,7 +62,8 @@ class Network:
     """Number of a passage by its key."""
 
     edges: tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]
-    """From where, where to, and with which chance a walk goes; each edge both ways."""
+    """From where, where to, and with which chance a walk goes; each edge both ways. A relation counts by its weight, a mention by the
+    entity's specificity, so that a passage leads on to what few others tell of."""
 
     specificity: NDArray[np.float64]
     """1 / number of passages that mention an entity: what is everywhere says little (HippoRAG's node specificity)."""
@@ -97,7 +98,7 @@ def network_of(snapshot: GraphSnapshot) -> Network:
     passage_nodes = {chunk: len(nodes) + number for number, chunk in enumerate(passages)}
     links = np.array([(passage_nodes[chunk], node) for chunk, node in mentions], np.int64).reshape(-1, 2)
     weights = [fact.relation.weight if fact.relation.HasField("weight") else 1.0 for fact in known]
-    counts = np.bincount(links[:, 1], minlength=len(nodes))
+    specificity = 1.0 / np.maximum(np.bincount(links[:, 1], minlength=len(nodes)), 1)
     vectors = [(nodes[fact.key], fact.vector) for fact in snapshot.entities if fact.vector is not None]
     return Network(
         revision=snapshot.revision,
@@ -110,8 +111,12 @@ def network_of(snapshot: GraphSnapshot) -> Network:
         incoming=_rows(ends[:, 1], len(nodes)),
         passages=np.array(passages, np.int64),
         passage_nodes=passage_nodes,
-        edges=_edges(ends, np.array(weights), links, len(nodes) + len(passages)),
-        specificity=1.0 / np.maximum(counts, 1),
+        edges=_edges(
+            np.concatenate([ends, links]),
+            np.concatenate([weights, specificity[links[:, 1]]]),
+            len(nodes) + len(passages),
+        ),
+        specificity=specificity,
         names=Names(nodes),
         vectors=_unit([vector for _, vector in vectors]),
         vector_nodes=np.array([node for node, _ in vectors], np.int64),
@@ -124,10 +129,8 @@ def _rows(nodes: NDArray[np.int64], count: int) -> Rows:
 
 
 def _edges(
-    ends: NDArray[np.int64], weights: NDArray[np.float64], links: NDArray[np.int64], count: int
+    both: NDArray[np.int64], weight: NDArray[np.float64], count: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
-    both = np.concatenate([ends, links])
-    weight = np.concatenate([weights, np.ones(len(links))])
     # A relation of an entity with itself leads nowhere.
     apart = both[:, 0] != both[:, 1]
     both, weight = both[apart], weight[apart]

@@ -203,6 +203,22 @@ def test_agents_sessions_and_turns_are_listed(run: Any) -> None:
     assert "Sunny." in turns
 
 
+def test_every_command_writes_json_when_asked_to(run: Any) -> None:
+    written = {
+        command[0]: json.loads(run(*command, "--json").stdout)
+        for command in (
+            ("create", "-m", "talker"),
+            ("sessions", "agent-1"),
+            ("turns", "agent-1", "s1"),
+            ("delete", "agent-1"),
+        )
+    }
+    assert written["create"]["agent_id"] == "agent-1"
+    assert written["sessions"]["sessions"][0]["session_id"] == "s1"
+    assert written["turns"]["turns"][0]["turn_id"] == "t1"
+    assert written["delete"] == {}
+
+
 def test_an_agent_is_deleted_once(run: Any) -> None:
     assert run("delete", "agent-1").exit_code == 0
     result = run("delete", "nobody")

@@ -3,7 +3,6 @@
 import asyncio
 import os
 import signal
-import subprocess
 import sys
 import textwrap
 import time
@@ -183,12 +182,14 @@ async def test_nothing_is_left_when_the_supervisor_itself_is_killed(tmp_path):
 
         asyncio.run(main())
     """
-    command = [sys.executable, "-c", textwrap.dedent(script)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        lines = [process.stdout.readline().strip() for _ in range(3)]
-        assert lines[2] == "up"
-        groups = [int(line) for line in lines[:2]]
-        pids = [pid for leader in groups for pid in group(leader)]
-        assert len(pids) == 4
-        process.kill()
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", textwrap.dedent(script), stdout=asyncio.subprocess.PIPE
+    )
+    lines = [(await process.stdout.readline()).decode().strip() for _ in range(3)]
+    assert lines[2] == "up"
+    groups = [int(line) for line in lines[:2]]
+    pids = [pid for leader in groups for pid in group(leader)]
+    assert len(pids) == 4
+    process.kill()
+    await process.wait()
     await until(lambda: all(gone(pid) for pid in pids), 15)

@@ -231,6 +231,19 @@ async def test_turns_are_listed_in_the_order_in_which_they_began(store, session)
         await store.list_turns(SessionKey(session.agent_id, "nobody"), 2)
 
 
+async def test_the_last_turns_are_read_in_the_order_in_which_they_began(store, other, session):
+    begun = []
+    for _ in range(7):
+        lease = await running(store, session)
+        begun.append(lease.turn.turn_id)
+        await store.commit(lease, ending())
+    for most, expected in ((1, begun[-1:]), (5, begun[2:]), (1000, begun)):
+        assert [turn.turn_id for turn in await other.last_turns(session, most)] == expected
+    assert [turn.turn_id for turn in await other.last_turns(session, 2, besides=begun[-1])] == begun[4:6]
+    with pytest.raises(NotFoundError):
+        await store.last_turns(SessionKey(session.agent_id, "nowhere"), 5)
+
+
 async def test_a_turn_that_waits_is_nobodys_until_it_is_resumed(store, other, session):
     lease = await running(store, session)
     await store.commit(lease, ending(AWAITING, steps=[step("tools")]))

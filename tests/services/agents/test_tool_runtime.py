@@ -1,5 +1,6 @@
 """Tools without an agent, and tool groups that are loaded, on a real replica."""
 
+import asyncio
 import json
 import sys
 from collections.abc import AsyncIterator
@@ -21,7 +22,7 @@ BUILT_IN = {
     "builtin::websearch",
     "builtin::wolfram_alpha",
 }
-TOOLS = ["add", "die", "fail", "much", "picture", "process", "wait"]
+TOOLS = ["add", "count", "die", "fail", "much", "picture", "process", "wait"]
 LOCAL = {"toolgroup_id": "local", "command": sys.executable, "args": (str(PROGRAM),)}
 
 
@@ -34,10 +35,16 @@ class Runtime:
         self.provider: Any = providers_pb2_grpc.ProviderServiceStub(channel)
 
     async def invoke(self, name: str, group: str = "", **arguments: Any) -> tool_runtime_pb2.InvokeToolResponse:
+        return await self.invoke_once("", name, group, **arguments)
+
+    async def invoke_once(
+        self, request_id: str, name: str, group: str = "", *, key: str = "", **arguments: Any
+    ) -> tool_runtime_pb2.InvokeToolResponse:
         request = tool_runtime_pb2.InvokeToolRequest(
-            tool_name=name, toolgroup_id=group, kwargs_json=json.dumps(arguments)
+            tool_name=name, toolgroup_id=group, kwargs_json=json.dumps(arguments), request_id=request_id
         )
-        return await self.stub.InvokeTool(request, timeout=60)
+        brought = [("caravan-provider-data", json.dumps({"key": key}))] if key else None
+        return await self.stub.InvokeTool(request, timeout=60, metadata=brought)
 
     async def load(self, group: str, uri: str) -> None:
         resource = providers_pb2.Resource(tool_group={"toolgroup_id": group, "mcp_endpoint": {"uri": uri}})
@@ -102,6 +109,59 @@ async def test_what_does_not_fit_is_refused(runtime: Runtime) -> None:
     assert (await code_of(runtime.stub.InvokeTool(request)))[0] == grpc.StatusCode.INVALID_ARGUMENT
     request = tool_runtime_pb2.ListToolsRequest(page_token="x")
     assert (await code_of(runtime.stub.ListTools(request)))[0] == grpc.StatusCode.INVALID_ARGUMENT
+
+
+def said(answer: tool_runtime_pb2.InvokeToolResponse) -> str:
+    return answer.content.items[0].text
+
+
+async def test_a_call_with_a_request_id_runs_once_however_often_it_is_made(runtime: Runtime) -> None:
+    first, second = await asyncio.gather(*(runtime.invoke_once("once", "count", seconds=0.3) for _ in range(2)))
+    third = await runtime.invoke_once("once", "count", seconds=0.3)
+    assert [said(answer) for answer in (first, second, third)] == ["1", "1", "1"]
+    assert said(await runtime.invoke_once("again", "count", seconds=0.3)) == "2"
+    assert said(await runtime.invoke("count")) == "3"
+
+
+async def test_a_request_id_belongs_to_the_call_and_to_its_callers_credentials(runtime: Runtime) -> None:
+    assert said(await runtime.invoke_once("mine", "count", key="secret")) == "1"
+    assert said(await runtime.invoke_once("mine", "count", key="secret")) == "1"
+    for other in (runtime.invoke_once("mine", "count", key="stolen"), runtime.invoke_once("mine", "add", a=1)):
+        assert (await code_of(other))[0] == grpc.StatusCode.INVALID_ARGUMENT
+
+
+async def test_an_error_of_a_call_that_may_have_had_its_effect_is_its_result(runtime: Runtime) -> None:
+    code, why = await code_of(runtime.invoke_once("dead", "die"))
+    assert (code, "may have had its effect" in why) == (grpc.StatusCode.UNAVAILABLE, True)
+    process = said(await runtime.invoke("process"))
+    assert (await code_of(runtime.invoke_once("dead", "die"))) == (code, why)
+    assert said(await runtime.invoke("process")) == process  # it was not killed again
+    failed = await runtime.invoke_once("failed", "fail", why="no such thing")
+    assert await runtime.invoke_once("failed", "fail", why="no such thing") == failed
+
+
+async def test_a_call_whose_client_goes_away_is_told_as_interrupted_unless_it_may_run_twice(runtime: Runtime) -> None:
+    await runtime.invoke("add", a=1)  # the server runs
+    for name in ("count", "wait"):
+        call_ = asyncio.ensure_future(runtime.invoke_once(name, name, seconds=2.0))
+        await asyncio.sleep(0.7)
+        call_.cancel()
+        await asyncio.gather(call_, return_exceptions=True)
+    for _ in range(2):
+        code, why = await code_of(runtime.invoke_once("count", "count", seconds=2.0))
+        assert (code, "may not have had its effect" in why) == (grpc.StatusCode.FAILED_PRECONDITION, True)
+    assert said(await runtime.invoke_once("wait", "wait", seconds=2.0)) == "waited"
+
+
+async def test_a_result_that_is_too_large_to_keep_is_told_once(world: World) -> None:
+    async with (
+        world.replica(tools={"mcp_servers": (LOCAL,)}, store={"max_result_bytes": 1024}) as replica,
+        grpc.aio.insecure_channel(replica.server.address) as channel,
+    ):
+        runtime = Runtime(replica, channel)
+        assert len(said(await runtime.invoke_once("large", "much", characters=5000))) == 5000
+        code, why = await code_of(runtime.invoke_once("large", "much", characters=5000))
+        assert (code, "too large to keep" in why) == (grpc.StatusCode.FAILED_PRECONDITION, True)
 
 
 async def test_a_registered_server_is_loaded_used_by_a_turn_and_dropped(world: World, runtime: Runtime) -> None:

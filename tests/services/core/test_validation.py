@@ -34,7 +34,8 @@ def test_a_missing_choice_lists_the_choices() -> None:
 
 def test_an_unknown_enum_value_lists_the_known_ones() -> None:
     found = violations(models_pb2.RegisterModelRequest(model_id="m", model_type=9))  # type: ignore[arg-type]
-    assert found == {"model_type": "must be one of MODEL_TYPE_UNSPECIFIED, MODEL_TYPE_LLM, MODEL_TYPE_EMBEDDING"}
+    known = "MODEL_TYPE_UNSPECIFIED, MODEL_TYPE_LLM, MODEL_TYPE_EMBEDDING, MODEL_TYPE_REWARD"
+    assert found == {"model_type": f"must be one of {known}"}
 
 
 def test_every_wrong_field_is_told_and_the_message_counts_them() -> None:

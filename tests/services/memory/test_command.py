@@ -110,3 +110,53 @@ async def test_values_are_put_shown_listed_and_removed(run, make_bank):
     assert "revision" in (await run("put", bank, "colour", "red", "--revision", "5", exit_code=1)).stderr
     assert "is deleted" in (await run("remove", bank, "colour")).stderr
     assert "was not there" in (await run("remove", bank, "colour")).stderr
+
+
+async def test_a_graph_is_told_searched_and_walked_through(run, make_bank, tmp_path):
+    bank = await make_bank({"memory_bank_type": "graph"})
+    facts = {
+        "entities": [{"name": "Ada", "entity_type": "person", "description": "a mathematician"}],
+        "relations": [{"subject": "Ada", "relation_type": "knows", "object": "Charles"}],
+    }
+    (tmp_path / "facts.json").write_text(json.dumps(facts))
+    told = await run("graph", "insert", bank, "--file", str(tmp_path / "facts.json"))
+    assert "2 new entities, 1 new relations" in told.stderr
+    await run("graph", "insert", bank, "Engine", "made_by", "Charles", "--weight", "2")
+    await run("graph", "insert", bank, "Engine", "--type", "machine", "--description", "It computes.")
+    assert (await run("graph", "entity", bank, "engine")).stdout == "Engine (machine)\nIt computes.\n"
+    listed = (await run("graph", "entities", bank)).stdout
+    assert [line.split()[0] for line in listed.splitlines()] == ["entity", "Ada", "Charles", "Engine"]
+    assert "Engine   made_by   Charles  2" in (await run("graph", "relations", bank, "--entity", "Engine")).stdout
+    drawn = (await run("graph", "paths", bank, "Ada", "Engine")).stdout
+    assert drawn == "Ada --knows--> Charles <--made_by-- Engine\n"
+    assert "no path" in (await run("graph", "paths", bank, "Ada", "Engine", "--direction", "out")).stderr
+    around = (await run("graph", "neighbors", bank, "Ada", "--depth", "2")).stdout
+    assert "2         Engine   machine" in around
+    assert "Ada --knows--> Charles" in around
+    assert "1 entities and 1 relations are deleted" in (await run("graph", "delete", bank, "Engine")).stderr
+    assert "0 entities and 1 relations" in (await run("graph", "delete", bank, "Ada", "*", "Charles")).stderr
+    assert "'Engine'" in (await run("graph", "entity", bank, "Engine", exit_code=1)).stderr
+
+
+async def test_a_graph_is_searched_by_text_and_by_entities(run, stack, make_bank):
+    bank = await make_bank({"memory_bank_type": "graph"})
+    mill = {"relations": [{"subject": "Ilse", "relation_type": "built", "object": "tidal mill"}]}
+    await stack.client.memory.insert(
+        bank, {"document_id": "mill", "content": "Ilse built a tidal mill.", "graph": mill}
+    )
+    shown = (await run("graph", "query", bank, "-e", "ilse")).stdout
+    assert "Ilse built a tidal mill." in shown
+    assert "Ilse --built--> tidal mill" in shown
+    found = json.loads((await run("graph", "query", bank, "Who built the mill?", "--json")).stdout)
+    assert found["chunks"][0]["document_id"] == "mill"
+    assert {one["entity"]["name"] for one in found["entities"]} == {"Ilse", "tidal mill"}
+
+
+async def test_facts_that_cannot_be_read_are_told_of(run, tmp_path):
+    (tmp_path / "facts.json").write_text("[1]")
+    assert (
+        "must hold an object"
+        in (await run("graph", "insert", "b", "--file", str(tmp_path / "facts.json"), exit_code=1)).stderr
+    )
+    assert "subject, type and object" in (await run("graph", "insert", "b", "Ada", "knows", exit_code=1)).stderr
+    assert "tell of an entity" in (await run("graph", "insert", "b", exit_code=1)).stderr

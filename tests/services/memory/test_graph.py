@@ -224,9 +224,24 @@ async def test_a_bank_of_another_kind_has_no_graph(bank, call):
     assert refused.value.reason == "WRONG_BANK_KIND"
 
 
-async def test_an_extraction_model_that_does_not_exist_is_told_of(stack, make_bank):
-    bank = await make_bank(graph(extraction_model="nobody"))
-    with pytest.raises(FailedPreconditionError, match="nobody") as refused:
-        await stack.client.memory.insert(bank, text("d", "Ada knew Charles."))
-    assert refused.value.reason == "EXTRACTION_MODEL_UNKNOWN"
-    assert not (await stack.client.memory.statistics(bank)).document_count
+@pytest.mark.parametrize(
+    ("model", "reason"), [("nobody", "EXTRACTION_MODEL_UNKNOWN"), (MODEL, "WRONG_MODEL_TYPE")], ids=["none", "embeds"]
+)
+async def test_an_extraction_model_that_cannot_extract_is_refused_at_registration(stack, model, reason):
+    with pytest.raises(FailedPreconditionError, match=r"params\.graph\.extraction_model") as refused:
+        await stack.client.memory_banks.register("extracting", graph(extraction_model=model), provider_id="one")
+    assert refused.value.reason == reason
+    assert "extracting" not in [bank.memory_bank_id async for bank in stack.client.memory_banks.list()]
+
+
+async def test_a_graph_bank_is_searched_by_a_vector_alone(stack, make_bank):
+    bank = await make_bank(graph(embedding_model=MODEL))
+    await stack.client.memory.insert(bank, PRIZES)
+    shown = await stack.client.memory.query(bank, "Who won the Meridian Prize?", max_chunks=1, include_embeddings=True)
+    found = await stack.client.memory.query_chunks(bank, embedding=shown.chunks[0].embedding, max_chunks=2)
+    assert {chunk.document_id for chunk in found.chunks} == {"prize", "birth"}
+    assert all(details.HasField("graph_score") for details in found.hit_details)
+    without = await make_bank(graph())
+    with pytest.raises(FailedPreconditionError) as refused:
+        await stack.client.memory.query_chunks(without, embedding=[0.1] * 384)
+    assert refused.value.reason == "BANK_WITHOUT_VECTORS"

@@ -72,6 +72,18 @@ async def test_an_answer_in_another_form_is_a_clear_error(extracted, models, ans
     assert refused.value.reason == "EXTRACTION_UNUSABLE"
 
 
+async def test_a_model_is_checked_before_there_is_a_bank(models):
+    async with gateway_of(models) as gateway:
+        extraction = Extraction(gateway)
+        await extraction.check("judge")
+        with pytest.raises(
+            FailedPreconditionError, match=r"params\.graph\.extraction_model: there is no model 'nobody'"
+        ):
+            await extraction.check("nobody")
+        with pytest.raises(FailedPreconditionError, match="generates no text"):
+            await extraction.check("vectors")
+
+
 async def test_a_model_that_is_gone_is_a_clear_error(extracted):
     with pytest.raises(FailedPreconditionError, match="nobody") as refused:
         await extracted("text", model="nobody")

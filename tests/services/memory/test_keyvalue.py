@@ -6,7 +6,13 @@ from datetime import UTC, datetime
 import pytest
 
 from caravan.documents import plain_value
-from caravan.errors import AbortedError, FailedPreconditionError, InvalidArgumentError, NotFoundError
+from caravan.errors import (
+    AbortedError,
+    FailedPreconditionError,
+    InvalidArgumentError,
+    NotFoundError,
+    ResourceExhaustedError,
+)
 from caravan.memory.v1 import keyvalue_pb2
 
 
@@ -129,3 +135,19 @@ async def test_values_do_not_go_into_a_bank_of_documents(stack, bank):
 async def test_a_key_with_nul_is_refused(stack, values):
     with pytest.raises(InvalidArgumentError, match="NUL"):
         await stack.client.memory.put_value(values, "a\0", 1)
+
+
+async def test_large_values_come_in_shorter_pages_and_too_many_at_once_are_refused(stack, values):
+    size = 4_000_000
+    for number in range(10):
+        await stack.client.memory.put_value(values, f"large{number}", bytes([number]) * size)
+    request = keyvalue_pb2.ListValuesRequest(bank_id=values, page_size=1000)
+    page = await stack.client.call(request, keyvalue_pb2.ListValuesResponse)
+    assert 1 < len(page.data) < 10
+    assert page.next_page_token
+    listed = [entry.key async for entry in stack.client.memory.list_values(values)]
+    assert listed == [f"large{number}" for number in range(10)]
+    with pytest.raises(ResourceExhaustedError, match="fewer keys") as refused:
+        await stack.client.memory.get_values(values, listed)
+    assert refused.value.reason == "RESPONSE_TOO_LARGE"
+    assert len(await stack.client.memory.get_values(values, listed[:5])) == 5

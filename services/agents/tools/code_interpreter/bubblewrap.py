@@ -3,35 +3,24 @@
 Source: https://github.com/containers/bubblewrap. What it holds against, and what it does not, is in docs/security.md.
 """
 
-import asyncio
-import contextlib
 import importlib.util
 import os
-import selectors
 import shutil
-import signal
-import subprocess
 import sys
 import sysconfig
-import threading
-import time
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
-from io import BytesIO
 from pathlib import Path
 from secrets import randbelow
-from typing import IO
 
-from services.agents.tools.code_interpreter.archives import pack, unpack
+from services.agents.tools.code_interpreter.archives import pack
+from services.agents.tools.code_interpreter.execution import execute
 from services.agents.tools.code_interpreter.sandbox import MEBIBYTE, Ending, Execution, Sandbox, SandboxLimits
 from services.core.errors import FailedPreconditionError
 
-_POLL_SECONDS = 0.05
-_INSIDE = Path(__file__).with_name("inside.py")
+_INSIDE, _FIGURES = (Path(__file__).with_name(name) for name in ("inside.py", "figures.py"))
 _LIBRARIES = ("/usr/lib", "/usr/lib32", "/usr/lib64", "/usr/libx32", "/lib", "/lib64")
 # Address space is not memory: libraries reserve much that they never touch.
 _ADDRESS_SPACE_FACTOR = 4
-_ARCHIVE_OVERHEAD = MEBIBYTE
 # Started by root, each execution runs as a user of its own that nobody else has: the kernel counts processes by user.
 _FIRST_USER, _USERS = 1 << 30, 1 << 29
 
@@ -61,17 +50,7 @@ class BubblewrapSandbox(Sandbox):
 
     async def run(self, code: str, files: Mapping[str, bytes], limits: SandboxLimits) -> Execution:
         """Runs code."""
-        run = _Run(limits)
-        running = asyncio.get_running_loop().run_in_executor(
-            None, run.execute, self._command(limits), pack(code, files)
-        )
-        try:
-            return await asyncio.shield(running)
-        except asyncio.CancelledError:
-            run.cancel()
-            # The processes are gone before the call is.
-            await asyncio.wait([running], timeout=5.0)
-            raise
+        return await execute(self._command(limits), pack(code, files), limits)
 
     def _command(self, limits: SandboxLimits) -> list[str]:
         address_space = _ADDRESS_SPACE_FACTOR * limits.memory_bytes
@@ -105,7 +84,7 @@ class BubblewrapSandbox(Sandbox):
         found[base / "lib" / version] = f"/python/lib/{version}"
         found.update({path: f"/python/lib/{path.name}" for path in base.glob("lib/libpython*.so*")})
         found[self._packages] = "/packages"
-        found[_INSIDE] = "/inside.py"
+        found[_INSIDE], found[_FIGURES] = "/inside.py", "/figures.py"
         return found
 
 
@@ -152,135 +131,3 @@ def _parents(paths: Iterable[str]) -> list[str]:
     """The folders above paths, outermost first: bubblewrap would make them for their owner alone."""
     parents = {parent for path in paths for parent in Path(path).parents} - {Path("/")}
     return [str(parent) for parent in sorted(parents, key=lambda parent: len(parent.parts))]
-
-
-@dataclass
-class _Pipe:
-    """What came through a pipe so far."""
-
-    most: int
-    content: bytearray = field(default_factory=bytearray)
-    cut: bool = False
-
-    def add(self, data: bytes) -> None:
-        room = self.most - len(self.content)
-        self.content += data[:room]
-        self.cut = self.cut or len(data) > room
-
-
-class _Run:
-    """One execution, in a thread."""
-
-    def __init__(self, limits: SandboxLimits) -> None:
-        self._limits = limits
-        self._process: subprocess.Popen[bytes] | None = None
-        self._lock = threading.Lock()
-        self._cancelled = False
-
-    def cancel(self) -> None:
-        """Ends it."""
-        with self._lock:
-            self._cancelled = True
-            if self._process is not None:
-                self._kill()
-
-    def execute(self, command: list[str], archive: bytes) -> Execution:
-        """Runs the sandbox to its end."""
-        reading, writing = os.pipe()
-        limits = self._limits
-        pipes = {
-            "stdout": _Pipe(limits.output_bytes),
-            "stderr": _Pipe(limits.output_bytes),
-            "result": _Pipe(limits.files_bytes + _ARCHIVE_OVERHEAD),
-        }
-        with os.fdopen(reading, "rb", buffering=0) as result:
-            try:
-                self._start([*command, str(writing)], writing)
-            finally:
-                os.close(writing)
-            ended = self._follow(archive, result, pipes)
-        return _execution(ended, pipes, limits)
-
-    def _start(self, command: list[str], descriptor: int) -> None:
-        with self._lock:
-            if self._cancelled:
-                raise asyncio.CancelledError
-            pipe = subprocess.PIPE
-            self._process = subprocess.Popen(  # noqa: S603 - the code is an argument of nothing here
-                command, stdin=pipe, stdout=pipe, stderr=pipe, pass_fds=(descriptor,), start_new_session=True, env={}
-            )
-
-    def _follow(self, archive: bytes, result: IO[bytes], pipes: Mapping[str, _Pipe]) -> Ending | int:
-        """Feeds and reads until every pipe is closed or a limit is reached; returns the limit's ending, or the exit status."""
-        process = self._process
-        assert process is not None
-        assert process.stdin
-        assert process.stdout
-        assert process.stderr
-        feeding = threading.Thread(target=_feed, args=(process.stdin, archive), daemon=True)
-        feeding.start()
-        deadline = time.monotonic() + self._limits.wall_seconds
-        ending: Ending | None = None
-        with selectors.DefaultSelector() as selector, process:
-            for name, source in (("stdout", process.stdout), ("stderr", process.stderr), ("result", result)):
-                selector.register(source, selectors.EVENT_READ, pipes[name])
-            while selector.get_map():
-                for key, _ in selector.select(_POLL_SECONDS):
-                    data = os.read(key.fd, 1 << 16)
-                    key.data.add(data) if data else selector.unregister(key.fileobj)
-                if ending is None:
-                    ending = self._over_limit(process.pid, deadline)
-                    if ending is not None:
-                        self._kill()
-            status = process.wait()
-        feeding.join()
-        return status if ending is None else ending
-
-    def _over_limit(self, pid: int, deadline: float) -> Ending | None:
-        if time.monotonic() > deadline:
-            return Ending.TIMED_OUT
-        return Ending.OUT_OF_MEMORY if _resident_bytes(pid) > self._limits.memory_bytes else None
-
-    def _kill(self) -> None:
-        assert self._process is not None
-        with contextlib.suppress(ProcessLookupError):
-            # bubblewrap dies, and with it the namespace's first process and every other one.
-            os.killpg(self._process.pid, signal.SIGKILL)
-
-
-def _feed(stdin: IO[bytes], archive: bytes) -> None:
-    with contextlib.suppress(OSError), stdin:
-        stdin.write(archive)
-
-
-def _resident_bytes(pid: int) -> int:
-    """Memory of a process and all below it."""
-    total, waiting = 0, [pid]
-    while waiting:
-        one = waiting.pop()
-        with contextlib.suppress(OSError, ValueError, IndexError):
-            total += int(Path(f"/proc/{one}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-            waiting += map(int, Path(f"/proc/{one}/task/{one}/children").read_text().split())
-    return total
-
-
-def _execution(ended: Ending | int, pipes: Mapping[str, _Pipe], limits: SandboxLimits) -> Execution:
-    notes = [
-        f"{name} was cut off after {limits.output_bytes} bytes" for name in ("stdout", "stderr") if pipes[name].cut
-    ]
-    status, files, left_out = unpack(BytesIO(bytes(pipes["result"].content)), limits)
-    notes += left_out
-    ending = ended if isinstance(ended, Ending) else _ending(status)
-    texts = {name: bytes(pipes[name].content).decode(errors="replace") for name in ("stdout", "stderr")}
-    if "MemoryError" in texts["stderr"].rsplit("\n", 2)[-2:][0] and ending is Ending.FAILED:
-        ending = Ending.OUT_OF_MEMORY
-    return Execution(ending, texts["stdout"], texts["stderr"], files, tuple(notes))
-
-
-def _ending(status: int | None) -> Ending:
-    if status is None:
-        return Ending.CRASHED
-    if status in (-signal.SIGXCPU, -signal.SIGKILL):
-        # The kernel's answer to too much processor time.
-        return Ending.TIMED_OUT
-    return Ending.COMPLETED if status == 0 else Ending.FAILED if status > 0 else Ending.CRASHED

@@ -9,6 +9,7 @@ that comes out, and bounds all of it.
 import io
 import os
 import resource
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -16,17 +17,7 @@ from pathlib import Path
 
 WORK = Path("/work")
 OWN = Path("/tmp/caravan")  # noqa: S108 - of the sandbox
-# A matplotlib backend that saves each figure to a file when it is shown.
-FIGURES = """\
-import itertools
-from matplotlib._pylab_helpers import Gcf
-from matplotlib.backends.backend_agg import FigureCanvasAgg as FigureCanvas, FigureManagerBase as FigureManager
-_number = itertools.count(1)
-def show(*_, **__):
-    for manager in Gcf.get_all_fig_managers():
-        manager.canvas.figure.savefig(f"figure-{next(_number)}.png")
-    Gcf.destroy_all()
-"""
+FIGURES = Path("/figures.py")
 
 
 def main() -> None:
@@ -72,7 +63,7 @@ def unpack(user: int) -> None:
             path = WORK / inside if member.name != "code" else OWN / "main.py"
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content.read() if content else b"")
-    (OWN / "caravan_figures.py").write_text(FIGURES)
+    shutil.copy(FIGURES, OWN / "caravan_figures.py")
     if os.getuid() == 0:
         for path in (WORK, *WORK.rglob("*")):
             os.chown(path, user, user)

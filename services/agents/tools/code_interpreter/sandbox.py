@@ -76,3 +76,6 @@ class Sandbox(ABC):
             files: Files to put into the working directory, by name.
             limits: How much it may use.
         """
+
+    async def close(self) -> None:  # noqa: B027 - a sandbox may hold nothing
+        """Ends what it does beside executions."""

@@ -147,7 +147,7 @@ class RemoteOpenAIProvider(InferenceProvider):
         """The registration's type wins where the server's name was only guessed by."""
         if model.model_type in (models_pb2.MODEL_TYPE_UNSPECIFIED, served.model_type):
             return served.model_type
-        if self._config.models is not None:
+        if self._config.models is not None or model.model_type == models_pb2.MODEL_TYPE_REWARD:
             raise InvalidArgumentError.of("model_type", f"must be the type of {served.provider_model_id!r}")
         return model.model_type
 

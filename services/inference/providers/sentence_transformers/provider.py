@@ -78,8 +78,10 @@ class SentenceTransformersProvider(InferenceProvider):
         model = resource.model
         if model.HasField("adapter"):
             raise FailedPreconditionError("adapters on embedding models are not supported", reason="NOT_LOADABLE")
-        if model.model_type == models_pb2.MODEL_TYPE_LLM:
-            raise InvalidArgumentError.of("model_type", "must be MODEL_TYPE_EMBEDDING: this provider generates no text")
+        if model.model_type not in {models_pb2.MODEL_TYPE_UNSPECIFIED, models_pb2.MODEL_TYPE_EMBEDDING}:
+            raise InvalidArgumentError.of(
+                "model_type", "must be MODEL_TYPE_EMBEDDING: this provider makes vectors only"
+            )
         source = model.provider_model_id or model.model_id
         if source == self._config.served_model_id:
             source = self._own_source

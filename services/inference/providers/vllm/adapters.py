@@ -14,6 +14,7 @@ from services.inference.providers.vllm.config import VllmConfig
 from services.inference.providers.vllm.engine import Engine
 
 ADAPTER_CONFIG = "adapter_config.json"
+_OUTPUT_LAYER = "lm_head"
 
 
 class Adapters:
@@ -94,6 +95,17 @@ class Adapters:
                 f"the adapter's rank is {rank} and max_lora_rank is {self._config.max_lora_rank}; raise the setting",
                 reason="ADAPTER_RANK_TOO_HIGH",
             )
+        if _OUTPUT_LAYER in (config.get("target_modules") or ()) and self._output_is_tied:
+            raise FailedPreconditionError(
+                "the adapter changes the output layer, which is one with the embeddings in this model, and the engine would leave that "
+                "part out: train without it (apply_lora_to_output), or serve the merged model",
+                reason="ADAPTER_ON_TIED_OUTPUT",
+            )
+
+    @property
+    def _output_is_tied(self) -> bool:
+        config = self._engine.llm.model_config.hf_text_config
+        return bool(getattr(config, "tie_word_embeddings", False))
 
 
 def _no_adapter(source: str, why: str) -> NotFoundError:

@@ -26,8 +26,9 @@ class VllmConfig(BaseModel):
     """Folder of a checkpoint in Hugging Face format, or a Hugging Face id."""
     model_id: str | None = None
     """Name under which the model is listed. Default: the folder's name, or the whole Hugging Face id."""
-    model_type: Literal["llm", "embedding"] = "llm"
-    """What the model does; an embedding model runs on vLLM's pooling runner."""
+    model_type: Literal["llm", "embedding", "reward"] = "llm"
+    """What the model does. Embedding and reward models run on vLLM's pooling runner; a reward model is a sequence classifier with one
+    label."""
     metadata: dict[str, str | float | bool] = Field(default_factory=dict)
     """Facts that the model's listing shows beside what the provider knows. `purpose = "guard"`: it judges, nobody talks with it."""
     revision: str | None = None
@@ -83,6 +84,11 @@ class VllmConfig(BaseModel):
     """Largest encoded image."""
     allow_private_image_urls: bool = False
     """Fetches images from loopback, link-local and private addresses too."""
+
+    @property
+    def checkpoint(self) -> str:
+        """Where the weights are: the folder's absolute path, or the Hugging Face id."""
+        return str(Path(self.model).resolve()) if Path(self.model).is_dir() else self.model
 
     @property
     def served_model_id(self) -> str:

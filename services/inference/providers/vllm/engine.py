@@ -177,8 +177,8 @@ def engine_args(config: VllmConfig, otlp_endpoint: str | None) -> AsyncEngineArg
         arguments["max_model_len"] = config.max_model_len
     if not on_cpu:
         arguments["gpu_memory_utilization"] = config.gpu_memory_utilization
-    if config.model_type == "embedding":
-        arguments |= {"runner": "pooling", "convert": "embed"}
+    if config.model_type != "llm":
+        arguments |= {"runner": "pooling", "convert": "embed" if config.model_type == "embedding" else "classify"}
     elif config.enable_lora:
         arguments |= {
             "enable_lora": True,

@@ -3,9 +3,11 @@
 import asyncio
 import dataclasses
 import itertools
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
 from typing import Any
+
+from vllm import PoolingParams
 
 from caravan.inference.v1 import inference_pb2
 from caravan.options.v1 import options_pb2
@@ -27,6 +29,7 @@ from services.inference.providers.vllm.engine import Engine
 from services.inference.providers.vllm.failures import ENGINE_FAILURES, as_caravan_error
 from services.inference.providers.vllm.formats import ChatFormat, Llama3Chat, RenderedChat, token_prompt
 from services.inference.providers.vllm.outputs import embedding_response, piece_of
+from services.inference.providers.vllm.reward import RewardPrompts, reward_params, score_response
 from services.inference.providers.vllm.sampling import Decoding, to_vllm
 from services.inference.providers.vllm.statistics import publish
 from services.inference.providers.vllm.streams import Call, Coalescer, run, stream
@@ -34,6 +37,11 @@ from services.inference.providers.vllm.template import TemplateChat
 from services.inference.providers.vllm.tokens import PromptTokens
 
 SERVICE = "caravan.inference.v1.InferenceService"
+MODEL_TYPES = {
+    "llm": models_pb2.MODEL_TYPE_LLM,
+    "embedding": models_pb2.MODEL_TYPE_EMBEDDING,
+    "reward": models_pb2.MODEL_TYPE_REWARD,
+}
 
 
 class VllmProvider(InferenceProvider):
@@ -57,6 +65,7 @@ class VllmProvider(InferenceProvider):
         self._numbers = itertools.count()
         self._tokens: PromptTokens
         self._format: ChatFormat
+        self._rewards: RewardPrompts
 
     async def start(self) -> None:
         """Loads the model; see `Engine.start` for the errors."""
@@ -64,6 +73,8 @@ class VllmProvider(InferenceProvider):
         llm = self._engine.llm
         tokenizer = llm.get_tokenizer()
         self._tokens = PromptTokens(tokenizer, llm.model_config.max_model_len)
+        if self._config.model_type == "reward":
+            self._rewards = RewardPrompts(llm, self._config.chat_template, self._tokens.max_model_len)
         # Llama 3's own format knows no images in this vLLM: whatever takes images comes with a template.
         if is_llama3(tokenizer.get_vocab()) and not llm.model_config.is_multimodal_model:
             self._format = Llama3Chat(self._tokens, tokenizer, self._config.tool_prompt_format)
@@ -145,15 +156,24 @@ class VllmProvider(InferenceProvider):
     async def embeddings(self, request: inference_pb2.EmbeddingsRequest) -> inference_pb2.EmbeddingsResponse:
         """Turns contents into vectors, all of them side by side in the engine's batches."""
         self.models.require(request.model_id, models_pb2.MODEL_TYPE_EMBEDDING)
+        inputs = await embedding_inputs(request, self._engine.llm.get_tokenizer(), self._tokens.max_model_len)
+        return embedding_response(await self._pooled(inputs, pooling_params(request), "contents"))
+
+    async def score_answers(self, request: inference_pb2.ScoreAnswersRequest) -> inference_pb2.ScoreAnswersResponse:
+        """Scores answers, all of them side by side in the engine's batches."""
+        self.models.require(request.model_id, models_pb2.MODEL_TYPE_REWARD)
+        inputs = await self._rewards.render(self._engine.llm, request)
+        return score_response(await self._pooled(inputs, reward_params(), "answers"))
+
+    async def _pooled(self, inputs: Sequence[Any], params: PoolingParams, field: str) -> list[Any]:
+        """Runs inputs through a pooling model; the outputs have the inputs' order."""
         llm = self._engine.llm
-        inputs = await embedding_inputs(request, llm.get_tokenizer(), self._tokens.max_model_len)
-        params = pooling_params(request)
         try:
             async with asyncio.TaskGroup() as group:
                 tasks = [group.create_task(run(llm, Call(self._request_id(), prompt, params))) for prompt in inputs]
         except* ENGINE_FAILURES as errors:
-            raise as_caravan_error(errors.exceptions[0], "contents") from errors
-        return embedding_response([task.result() for task in tasks])
+            raise as_caravan_error(errors.exceptions[0], field) from errors
+        return [task.result() for task in tasks]
 
     async def _completion_call(self, request: CompletionRequest, *, streamed: bool) -> "_Generation":
         model = self.models.require(request.model_id, models_pb2.MODEL_TYPE_LLM)
@@ -220,15 +240,17 @@ class VllmProvider(InferenceProvider):
 
     def _own_model(self) -> ServedModel:
         config = self._config
-        is_llm = config.model_type == "llm"
-        model_config = self._engine.llm.model_config
-        length = float(self._tokens.max_model_len)
-        own: dict[str, float] = {} if is_llm else {"embedding_dimension": float(model_config.get_hidden_size())}
+        own: dict[str, str | float] = {"checkpoint": config.checkpoint}
+        match config.model_type:
+            case "embedding":
+                own["embedding_dimension"] = float(self._engine.llm.model_config.get_hidden_size())
+            case "llm" if config.enable_lora:
+                own["max_lora_rank"] = float(config.max_lora_rank)
         return ServedModel(
             model_id=config.served_model_id,
             provider_model_id=config.served_model_id,
-            model_type=models_pb2.MODEL_TYPE_LLM if is_llm else models_pb2.MODEL_TYPE_EMBEDDING,
-            metadata={**config.metadata, "context_length": length, **own},
+            model_type=MODEL_TYPES[config.model_type],
+            metadata={**config.metadata, "context_length": float(self._tokens.max_model_len), **own},
         )
 
     def _engine_restarted(self) -> None:

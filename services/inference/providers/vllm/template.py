@@ -59,7 +59,7 @@ class TemplateChat:
         self._tokenizer = llm.get_tokenizer()
         self._tokens = tokens
         self._takes_images = bool(llm.model_config.is_multimodal_model)
-        self._template = _read_template(config.chat_template)
+        self._template = read_template(config.chat_template)
         self._parser = _tool_parser(config.tool_call_parser)
         self._limits = FetchLimits(config.image_fetch_timeout, config.max_image_bytes, config.allow_private_image_urls)
 
@@ -180,7 +180,12 @@ def _fill_in(messages: list[JsonObject], images: Iterator[Image.Image]) -> None:
             ]
 
 
-def _read_template(path: str | None) -> str | None:
+def read_template(path: str | None) -> str | None:
+    """Reads a chat template from a file; None stays None.
+
+    Raises:
+        FailedPreconditionError: It cannot be read.
+    """
     if path is None:
         return None
     try:

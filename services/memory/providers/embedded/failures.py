@@ -41,7 +41,10 @@ def _of_sqlite(error: sqlite3.Error) -> CaravanError:
 
 def no_room() -> ResourceExhaustedError:
     """The error for a full disk."""
-    message = "the disk of the memory store is full; nothing was written. Delete documents or give it more room"
+    message = (
+        "the disk of the memory store is full; nothing was written. Give it more room, or unregister a bank: deleting documents needs "
+        "room too"
+    )
     return ResourceExhaustedError(message, subject="disk", reason="NO_ROOM")
 
 

@@ -287,11 +287,15 @@ class VectorIndex:
         """
         chosen = np.random.default_rng(self.size).permutation(len(fresh))[: _PROBES - self._probes]
         for probe in fresh[chosen]:
+            hits = 0
             with self._lock.shared():
                 near = set(self._storage().search(probe[None, :], 10)[1][0].tolist())
                 for width in _WIDTHS:
-                    found = self._index.search(probe[None, :], 10, params=_unfiltered(width))[1][0]
-                    self._hits[width] += len(near.intersection(found.tolist()))
+                    # A wider search finds what a narrower one did.
+                    if hits < len(near):
+                        found = self._index.search(probe[None, :], 10, params=_unfiltered(width))[1][0]
+                        hits = len(near.intersection(found.tolist()))
+                    self._hits[width] += hits
         self._probes += len(chosen)
         if self._probes == _PROBES:
             enough = [width for width, hits in self._hits.items() if hits >= _WANTED_RECALL * 10 * _PROBES]

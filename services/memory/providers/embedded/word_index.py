@@ -10,6 +10,7 @@ import bisect
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -101,15 +102,15 @@ class WordIndex:
 
     def add(self, texts: Iterable[str]) -> None:
         """Adds chunks with the next ordinals. Searches do not see them while their corpus does not."""
-        number_of = self._vocabulary.__getitem__
-        numbers = [np.fromiter(map(number_of, cut(text)), np.int64) for text in texts]
-        numbers = [found[found != _STOP] for found in numbers]
-        lengths = np.array([len(found) for found in numbers], np.int32)
+        words = [cut(text) for text in texts]
+        every = np.fromiter(map(self._vocabulary.__getitem__, chain.from_iterable(words)), np.int64)
+        places = np.repeat(np.arange(len(words)), np.fromiter(map(len, words), np.int64, len(words)))
+        kept = every != _STOP
+        numbers, places = every[kept], places[kept]
         first = self._lengths.size
-        self._lengths.append(lengths)
-        if lengths.any():
-            chunks = np.repeat(np.arange(first, first + len(lengths)), lengths)
-            pairs, counts = np.unique((np.concatenate(numbers) << 32) | chunks, return_counts=True)
+        self._lengths.append(np.bincount(places, minlength=len(words)))
+        if len(numbers):
+            pairs, counts = np.unique((numbers << 32) | (first + places), return_counts=True)
             segment = _segment((pairs >> 32).astype(np.int32), (pairs & 0xFFFFFFFF).astype(np.int32), counts)
             self._segments = _tidied([*self._segments, segment])
 

@@ -6,9 +6,9 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import Literal, ParamSpec, TypeVar
+from typing import Any, Literal, ParamSpec, TypeVar
 
-from caravan.post_training.v1 import training_pb2
+from caravan.post_training.v1 import jobs_pb2, training_pb2
 from services.core.errors import CaravanError, FailedPreconditionError, UnavailableError
 from services.post_training.executors.train_jobs.cluster import Cluster, Pod, TrainJob
 from services.post_training.executors.train_jobs.manifest import (
@@ -73,15 +73,11 @@ class KubernetesExecutor(Executor):
         name = await asyncio.to_thread(self._cluster.create, manifest)
         return RunningTrainJob(name, self._cluster, self._settings)
 
-    def resources(self, launch: Launch) -> dict[str, str | int]:
+    def resources(self, job: jobs_pb2.Job) -> dict[str, Any]:
         """Returns what a training gets."""
-        config = config_of(launch.job)
-        return {
-            "host": f"kubernetes namespace {self._settings.namespace}",
-            "processes": launch.num_processes,
-            "gpus": (config.num_nodes or 1) * config.gpus_per_node,
-            "memory": config.memory or self._settings.memory,
-        }
+        config = config_of(job)
+        nodes = config.num_nodes or 1
+        return {"processes": nodes * processes_per_node(config), "gpus": nodes * config.gpus_per_node}
 
     def _check_base_model(self, spec: Path) -> None:
         base = Path(TrainingSpec.from_json(spec.read_text()).base_model).resolve()
@@ -243,7 +239,8 @@ class LogFollower:
                 self._loop.call_soon_threadsafe(self._done.set)
 
     def _follow(self) -> None:
-        last, same, read_at = ("", ""), 0, None
+        last, same = ("", ""), 0
+        read_at: float | None = None
         while not self._left.is_set():
             was_ended = self._ended.is_set()
             since = None if read_at is None else int(time.monotonic() - read_at) + 10

@@ -67,16 +67,7 @@ def train_job(
             "runtimeRef": {"name": settings.runtime},
             "trainer": {
                 "image": settings.image,
-                # The runtime tells torchrun nodes, processes and rendezvous by the variables `PET_*`.
-                "command": [
-                    "python",
-                    "-P",
-                    "-m",
-                    "torch.distributed.run",
-                    "-m",
-                    "services.post_training.trainer",
-                    str(spec),
-                ],
+                "command": ["python", "-P", "-m", "services.post_training.trainer.launch", "cluster", str(spec)],
                 "env": _environment(),
                 "numNodes": config.num_nodes or 1,
                 "numProcPerNode": per_node,

@@ -1,6 +1,7 @@
 """An MCP server made with the official SDK: `python mcp_program.py` on stdio, `python mcp_program.py PORT` over HTTP."""
 
 import asyncio
+import itertools
 import os
 import sys
 
@@ -17,6 +18,16 @@ server = MCPServer("program", log_level="CRITICAL")
 def add(a: int, b: int = 1) -> int:
     """Adds two numbers."""
     return a + b
+
+
+calls = itertools.count(1)
+
+
+@server.tool()
+async def count(seconds: float = 0.0) -> str:
+    """Tells how often it was called so far."""
+    await asyncio.sleep(seconds)
+    return str(next(calls))
 
 
 @server.tool()
@@ -37,7 +48,7 @@ def die() -> str:
     os._exit(1)
 
 
-@server.tool()
+@server.tool(annotations=ToolAnnotations(idempotent_hint=True))
 async def wait(seconds: float) -> str:
     """Waits."""
     await asyncio.sleep(seconds)

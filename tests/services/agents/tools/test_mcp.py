@@ -61,7 +61,7 @@ async def test_a_registered_server_s_tools_run(remote: McpProcess) -> None:
     async with groups() as made:
         await made.add(registration(remote.url))
         assert [found.name for found in await made.tools("remote")] == sorted(
-            ["add", "die", "fail", "much", "picture", "process", "wait"]
+            ["add", "count", "die", "fail", "much", "picture", "process", "wait"]
         )
         add = await tool(made, "remote", "add")
         assert add.definition.description == "Adds two numbers."

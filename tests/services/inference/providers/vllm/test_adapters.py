@@ -1,5 +1,6 @@
 """LoRA adapters, loaded and dropped while the engine runs."""
 
+import json
 from pathlib import Path
 
 import grpc
@@ -10,7 +11,7 @@ from caravan.options.v1 import options_pb2
 from caravan.providers.v1 import providers_pb2, providers_pb2_grpc
 from tests.support.lora import make_adapter
 from tests.support.processes import CHAT_MODEL
-from tests.support.requests import chat, sampling, text_of
+from tests.support.requests import chat, reason, sampling, text_of
 
 Inference = inference_pb2_grpc.InferenceServiceStub
 Provider = providers_pb2_grpc.ProviderServiceStub
@@ -80,6 +81,15 @@ def test_what_is_no_adapter_is_refused_in_words(provider: Provider, tmp_path: Pa
         with pytest.raises(grpc.RpcError) as caught:
             provider.LoadResource(adapted("refused", source))
         assert caught.value.code() == code, caught.value.details()
+
+
+def test_an_adapter_that_the_engine_would_serve_in_part_is_refused(provider: Provider, tmp_path: Path) -> None:
+    folder = make_adapter(tmp_path / "output", CHAT_MODEL)
+    config = json.loads((folder / "adapter_config.json").read_text())
+    (folder / "adapter_config.json").write_text(json.dumps(config | {"target_modules": ["q_proj", "lm_head"]}))
+    with pytest.raises(grpc.RpcError) as caught:
+        provider.LoadResource(adapted("refused", folder))
+    assert reason(caught.value) == "ADAPTER_ON_TIED_OUTPUT"
 
 
 def test_an_adapter_of_another_base_is_refused(provider: Provider, tmp_path: Path) -> None:

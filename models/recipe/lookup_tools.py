@@ -1,0 +1,63 @@
+"""Tools that tell one thing about another: `get_email`, "Tells the e-mail address of a person", asked for in a question."""
+
+from __future__ import annotations
+
+from models.recipe import parameters as p
+from models.recipe import words
+from models.recipe.composed_tools import NOUNS
+from models.recipe.dialog import Call, Json, Tool
+from models.recipe.invented_parameters import invented_kind
+from models.recipe.offers import OfferedTool, Request, as_shown, in_order, with_fresh_name
+from models.recipe.outcomes import composed_outcome
+from models.recipe.source import Source
+
+_VERBS = ("get", "find", "show", "lookup", "tell", "fetch", "check", "read")
+_DESCRIPTIONS = (
+    "Tells the {n} of a {o}", "Get the {n} of a {o}", "Returns the {n} of a {o}", "The {n} of a {o}", "Gives the {n} for a {o}",
+    "Look up the {n} of a {o}", "Finds the {n} that a {o} has", "{n} of a {o}", "Says which {n} a {o} has", "Shows the {n} of the {o}",
+)  # fmt: skip
+_QUESTIONS = (
+    "What is the {n} of {v}?", "Tell me the {n} of {v}.", "Which {n} does {v} have?", "{n} of {v}?", "I need the {n} of {v}.",
+    "What {n} does {v} have?", "Do you know the {n} of {v}?", "Can you tell me the {n} of {v}?", "{n} for {v}, please.",
+    "Give me the {n} of {v}.",
+    "I wonder about the {n} of {v}.", "What about the {n} of {v}?", "The {n} of {v}, please.", "How is the {n} of {v}?",
+    "Say the {n} of {v}.",
+    "Is the {n} of {v} known?", "{v}: what is the {n}?", "Please find out the {n} of {v}.", "For {v}, which {n} is it?", "{n} in {v}?",
+    "I forgot the {n} of {v}.", "What would be the {n} of {v}?", "Does {v} have a {n}?", "Let me know the {n} of {v}.",
+    "How about the {n} of {v}?",
+    "I am looking for the {n} of {v}.", "{v} has which {n}?", "My boss asks for the {n} of {v}.", "Show the {n} of {v}.",
+    "Any {n} for {v}?",
+)  # fmt: skip
+
+
+def lookup_tool(source: Source) -> OfferedTool:
+    """Draws a tool that tells a noun of a person, a place or a thing, now and then with one optional parameter more."""
+    noun, owner = _noun(source), _noun(source)
+    kind, thing = source.pick(
+        ((p.PLACE, "place"), (p.PLACE, "city"), (p.PERSON, "person"), (p.PERSON, "user"), (p.IDENTIFIER, owner))
+    )
+    required = p.declare(source, kind)
+    more = invented_kind(source) if source.chance(0.25) else None
+    extra = [with_fresh_name(p.declare(source, more, required=False), [required])] if more else []
+    description = source.phrasing(_DESCRIPTIONS).format(n=noun, o=thing)
+    name = (
+        "_".join((source.pick(_VERBS), *noun.split())) if source.chance(0.8) else f"{noun}_of_{thing}".replace(" ", "_")
+    )
+    tool = Tool(name, description[0].upper() + description[1:], as_shown([required, *extra]))
+
+    def ask(again: Source) -> Request:
+        value, text = kind.draw(again)
+        arguments: dict[str, Json] = {required.name: value}
+        said = again.phrasing(_QUESTIONS).format(n=noun, v=text)
+        if more and again.chance(0.5):
+            arguments[extra[0].name], words_of_it = more.draw(again)
+            said = f"{said[:-1]} {p.said(again, more, extra[0]).format(words_of_it)}{said[-1]}"
+        result, answer = composed_outcome(again, noun)
+        return Request(said[0].upper() + said[1:], Call(tool.name, in_order(tool, arguments)), result, answer)
+
+    return OfferedTool(tool, noun, ask)
+
+
+def _noun(source: Source) -> str:
+    noun = source.phrasing(NOUNS) if source.chance(0.65) else words.invented_word(source.rng)
+    return f"{noun} {source.phrasing(p.PARTS)}" if source.chance(0.2) else noun

@@ -1,0 +1,1 @@
+"""What reads rows: one module a form of file."""

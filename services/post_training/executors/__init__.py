@@ -1,0 +1,1 @@
+"""Where trainings run; one adapter a file."""

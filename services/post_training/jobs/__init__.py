@@ -1,0 +1,1 @@
+"""Jobs: durable records with a queue, a state, numbered events and artifacts."""

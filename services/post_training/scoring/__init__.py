@@ -1,0 +1,1 @@
+"""Scoring answers by a reward model, which the inference service serves."""

@@ -1,0 +1,1 @@
+"""Synthetic data: models answer dialogs, a reward model scores the answers, a filter keeps some."""
