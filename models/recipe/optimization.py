@@ -59,7 +59,7 @@ def optimize(
         for optimizer, rate in optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = rate * pace.factor(step)
-        torch.stack(list(terms.values())).sum().backward()  # type: ignore[no-untyped-call]
+        torch.stack(list(terms.values())).sum().backward()
         torch.nn.utils.clip_grad_norm_([*matrices, *rest], 1.0)
         for optimizer, _ in optimizers:
             optimizer.step()

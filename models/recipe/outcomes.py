@@ -23,6 +23,8 @@ def natural_outcome(
         return _error(source, subject)
     if source.chance(0.2):
         return _object(source)
+    if source.chance(0.2):
+        return _plain_words(source)
     result, answer = source.pick(results)
     draws = _draws(source)
     return result.format(*texts, **draws), answer.format(*texts, **draws)
@@ -32,17 +34,41 @@ def composed_outcome(source: Source, subject: str) -> tuple[str, str]:
     """What a composed tool returns: a word, a sentence or an object, and the answer made of it."""
     if source.chance(0.06):
         return _error(source, subject)
-    kind = source.weighted((("word", 2.0), ("sentence", 2.0), ("done", 0.7), ("object", 6.0)))
+    kind = source.weighted((("word", 2.0), ("sentence", 1.0), ("plain", 2.0), ("done", 0.7), ("object", 5.0)))
     if kind == "object":
         return _object(source)
     if kind == "done":
         return source.pick(("ok", "done", "success", '{"status": "ok"}', '{"success": true}', "null")), "Done."
+    if kind == "plain":
+        return _plain_words(source)
     draws = _draws(source)
     if kind == "word":
-        state = source.pick((draws["word"], draws["code"], draws["n"], draws["state"], draws["clock"]))
+        more = (
+            words.email(source.rng),
+            words.place(source.rng),
+            words.person(source.rng),
+            words.iso_date(source.rng),
+            words.phrase(source.rng),
+        )
+        state = source.pick((draws["word"], draws["code"], draws["n"], draws["state"], draws["clock"], *more))
         return state, f"The {subject} is {state}."
     sentence = f"{draws['word']} {source.pick(('has', 'found', 'made', 'needs', 'is'))} {draws['n']} {source.pick(words.COMMON_NOUNS)}"
     return sentence, f"{sentence}."
+
+
+def _plain_words(source: Source) -> tuple[str, str]:
+    """Words that are an answer already, which the model repeats as a sentence: `Sunny, 21 degrees.`"""
+    rng, draws = source.rng, _draws(source)
+    text = source.pick(
+        (
+            f"{draws['mood']}, {draws['n']} degrees", f"{draws['n']} {rng.choice(words.COMMON_NOUNS)} in {words.place(rng)}", words.phrase(rng),
+            f"{draws['mood']} and {draws['n']} {rng.choice(words.COMMON_NOUNS)}", f"{words.person(rng)}, {draws['state']}",
+            f"{rng.choice(words.COMMON_NOUNS)} {draws['state']} at {draws['clock']}", f"{draws['word']} is {draws['state']}",
+            f"{draws['clock']}, {words.place(rng)}", f"{words.person(rng)} from {words.place(rng)}, {draws['n']} {rng.choice(words.COMMON_NOUNS)}",
+        )
+    )  # fmt: skip
+    sentence = f"{text[0].upper()}{text[1:]}."
+    return (sentence if source.chance(0.5) else text), sentence
 
 
 def _error(source: Source, subject: str) -> tuple[str, str]:

@@ -48,6 +48,16 @@ def _year(rng: Random) -> str:
     return str(rng.randint(1500, 2030))
 
 
+_SPOKEN_HOURS = words.listed("one two three four five six seven eight nine ten eleven noon midnight")
+
+
+def _hour(rng: Random) -> str:
+    """A time of day, in figures or in words."""
+    if rng.random() < 0.7:
+        return words.clock_time(rng)
+    return rng.choice(_SPOKEN_HOURS)
+
+
 def _noun(rng: Random) -> str:
     return rng.choice(words.COMMON_NOUNS)
 
@@ -71,9 +81,9 @@ RELATIONS: tuple[Relation, ...] = (
               "What is the name of the manager of {s}?"), words.person),
     Relation(("{s} opens at {v}.", "The opening time of {s} is {v}.", "The doors of {s} open at {v}."),
              ("When does {s} open?", "What are the opening times of {s}?", "At what time does {s} open?", "How early does {s} open?"),
-             words.clock_time),
+             _hour),
     Relation(("{s} closes at {v}.", "At {v}, {s} closes.", "{s} is closed after {v}."),
-             ("When does {s} close?", "At what time does {s} close?", "Until when is {s} open?"), words.clock_time),
+             ("When does {s} close?", "At what time does {s} close?", "Until when is {s} open?"), _hour),
     Relation(("A ticket for {s} costs {v} dollars.", "The price of {s} is {v} dollars.", "{s} costs {v} dollars."),
              ("How much does {s} cost?", "What is the price of {s}?", "How expensive is {s}?", "What does {s} cost?",
               "How much is {s}?"), _number),
@@ -106,9 +116,9 @@ RELATIONS: tuple[Relation, ...] = (
              ("Where does {s} go?", "Where does {s} travel to?", "What is the destination of {s}?"), words.place),
     Relation(("{s} leaves at {v}.", "{s} departs at {v}.", "At {v}, {s} leaves."),
              ("When does {s} leave?", "At what time does {s} depart?", "When does {s} depart?",
-             "What time does {s} leave?"), words.clock_time),
+             "What time does {s} leave?"), _hour),
     Relation(("{s} arrives at {v}.", "At {v}, {s} arrives.", "{s} is there by {v}."),
-             ("When does {s} arrive?", "At what time does {s} arrive?", "When is {s} there?"), words.clock_time),
+             ("When does {s} arrive?", "At what time does {s} arrive?", "When is {s} there?"), _hour),
     Relation(("{s} starts on {v}.", "{s} begins on {v}.", "The first day of {s} is {v}."),
              ("When does {s} start?", "On which day does {s} begin?", "When does {s} begin?"), words.iso_date),
     Relation(("{s} ends on {v}.", "The last day of {s} is {v}.", "{s} is over on {v}."),
@@ -140,6 +150,19 @@ _ENDS = (
     " on the second floor",
     ", by contract",
     " this year",
+    " with the others",
+    " behind the station",
+    " from gate three",
+    " at the old wall",
+    ", they say",
+    " near the water",
+    " on weekdays",
+    " for everyone",
+    " without a break",
+    " from the left side",
+    ", rain or shine",
+    " as planned",
+    " under the roof",
 )
 _AROUND = (
     "According to the text, {}", "From the document: {}", "{} Please answer from the context.", "Using the text: {}", "Please tell me: {}",
@@ -218,10 +241,10 @@ def _question(source: Source, facts: list[Fact]) -> tuple[str, str, str]:
 
 def _asked(source: Source, relation: Relation, subject: str) -> str:
     """A question as people put it, now and then with words around it."""
-    if " the " not in f" {subject}" or not source.chance(0.25):
-        name = subject
-    else:
-        name = " ".join(word for word in subject.split() if word.islower()) if len(subject.split()) > 2 else subject
+    name, parts = subject, subject.split()
+    if len(parts) == 3 and parts[0] == "the" and source.chance(0.25):
+        # `the Privi ship` as `the ship`
+        name = " ".join(part for part in parts if part.islower())
     question = source.phrasing(relation.questions).format(s=name)
     if not source.chance(0.3):
         return question
@@ -272,13 +295,17 @@ def _subject(source: Source) -> str:
     name = words.invented_name(source.rng)
     if source.chance(0.5):
         return name
+    if source.chance(0.2):
+        return source.pick(("the {} to {}", "the {} of {}", "the {} in {}", "the {} from {}")).format(
+            source.phrasing(_THINGS), words.place(source.rng)
+        )
     thing = source.phrasing(_THINGS) if source.chance(0.6) else words.invented_word(source.rng)
     return source.pick((f"the {thing} {name}", f"the {name} {thing}", f"the {name} {thing}", f"the {thing}"))
 
 
 def _dressed(source: Source, sentence: str) -> str:
     """The sentence, now and then with a phrase before or behind it."""
-    if source.chance(0.1):
+    if source.chance(0.2):
         sentence = sentence.removesuffix(".") + source.phrasing(_ENDS) + "."
     return sentence[0].upper() + sentence[1:]
 

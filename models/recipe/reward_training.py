@@ -275,8 +275,8 @@ def _packed(rows: Sequence[Row]) -> _Packed:
             inside += len(tail)
             ends.append(at + inside - 1)
     said = ids.flatten()[torch.tensor(said_from) + 1]
-    counts = (torch.tensor(some) for some in (ends, better, worse, said_from))
-    return _Packed(ids, places, segments, faults, *counts, said)
+    at_end, is_better, is_worse, before = (torch.tensor(some) for some in (ends, better, worse, said_from))
+    return _Packed(ids, places, segments, faults, at_end, is_better, is_worse, before, said)
 
 
 def _put(row: torch.Tensor, start: int, values: Sequence[float]) -> None:
