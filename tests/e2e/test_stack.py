@@ -7,11 +7,11 @@ from pathlib import Path
 import grpc
 import pytest
 
-from caravan.datasets.v1 import datasets_pb2, datasets_pb2_grpc
 from caravan.inference.v1 import inference_pb2, inference_pb2_grpc
 from caravan.inspect.v1 import inspect_pb2, inspect_pb2_grpc
 from caravan.options.v1 import options_pb2
 from caravan.registry.v1 import entry_pb2, models_pb2, models_pb2_grpc, routes_pb2, routes_pb2_grpc
+from caravan.telemetry.v1 import telemetry_pb2, telemetry_pb2_grpc
 from tests.support.lora import make_adapter
 from tests.support.processes import CHAT_MODEL
 from tests.support.requests import chat, completion, content, metrics, reason, sampling, streamed, text_of
@@ -162,7 +162,7 @@ def test_an_unknown_model_and_a_model_of_another_type_are_told_apart(
 
 def test_an_api_that_nobody_serves_yet_is_unimplemented_with_a_reason(channel: grpc.Channel) -> None:
     with pytest.raises(grpc.RpcError) as caught:
-        datasets_pb2_grpc.DatasetsServiceStub(channel).ListDatasets(datasets_pb2.ListDatasetsRequest())
+        telemetry_pb2_grpc.TelemetryServiceStub(channel).QueryTraces(telemetry_pb2.QueryTracesRequest())
     assert caught.value.code() == grpc.StatusCode.UNIMPLEMENTED
     assert reason(caught.value) == "API_NOT_SERVED"
 
