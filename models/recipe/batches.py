@@ -16,6 +16,7 @@ from models.recipe.render import render
 _POOL = 160
 _PARTS = 3
 """Batches of a step."""
+_START = "<|begin_of_text|>"
 _HEADER_END = "<|end_header_id|>"
 
 
@@ -47,12 +48,13 @@ class Encoder:
     def tree(self, dialogs: Sequence[Dialog]) -> Tree:
         """Encodes dialogs of one beginning.
 
-        They part behind the last header that all of them share: a special token, which cuts the text for the tokenizer as well. What
-        comes there is the white space behind a header, which nobody has to predict.
+        They part behind the last header that all of them share, or behind the start: a special token, which cuts the text for the tokenizer
+        as well. What comes there is nothing that the model has to predict.
         """
         texts = [render(dialog) for dialog in dialogs]
         # Of all texts, the first and the last in order differ the soonest.
-        cut = _common(min(texts), max(texts)).rfind(_HEADER_END) + len(_HEADER_END)
+        found = _common(min(texts), max(texts)).rfind(_HEADER_END)
+        cut = found + len(_HEADER_END) if found >= 0 else len(_START)
         beginning: list[int] = self._tokenizer.encode(texts[0][:cut]).ids
         rests: list[list[int]] = [self._tokenizer.encode(text[cut:]).ids for text in texts]
         branches = []

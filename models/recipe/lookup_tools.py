@@ -29,6 +29,11 @@ _QUESTIONS = (
     "Any {n} for {v}?",
 )  # fmt: skip
 
+_DETAILS = words.listed(
+    "e-mail address|phone number|home town|date of birth|postal code|first name|fax number|web-site|job title",
+    separator="|",
+)
+
 
 def lookup_tool(source: Source) -> OfferedTool:
     """Draws a tool that tells a noun of a person, a place or a thing, now and then with one optional parameter more."""
@@ -59,5 +64,7 @@ def lookup_tool(source: Source) -> OfferedTool:
 
 
 def _noun(source: Source) -> str:
+    if source.chance(0.12):
+        return source.phrasing(_DETAILS)
     noun = source.phrasing(NOUNS) if source.chance(0.65) else words.invented_word(source.rng)
     return f"{noun} {source.phrasing(p.PARTS)}" if source.chance(0.2) else noun

@@ -57,14 +57,14 @@ def composed_outcome(source: Source, subject: str) -> tuple[str, str]:
 
 
 def _plain_words(source: Source) -> tuple[str, str]:
-    """Words that are an answer already, which the model repeats as a sentence: `Sunny, 21 degrees.`"""
+    """Words that are an answer already, such as `Sunny, 21 degrees.`, which the model repeats as a sentence."""
     rng, draws = source.rng, _draws(source)
+    noun, place, person = rng.choice(words.COMMON_NOUNS), words.place(rng), words.person(rng)
+    count, mood, state, clock = draws["n"], draws["mood"], draws["state"], draws["clock"]
     text = source.pick(
         (
-            f"{draws['mood']}, {draws['n']} degrees", f"{draws['n']} {rng.choice(words.COMMON_NOUNS)} in {words.place(rng)}", words.phrase(rng),
-            f"{draws['mood']} and {draws['n']} {rng.choice(words.COMMON_NOUNS)}", f"{words.person(rng)}, {draws['state']}",
-            f"{rng.choice(words.COMMON_NOUNS)} {draws['state']} at {draws['clock']}", f"{draws['word']} is {draws['state']}",
-            f"{draws['clock']}, {words.place(rng)}", f"{words.person(rng)} from {words.place(rng)}, {draws['n']} {rng.choice(words.COMMON_NOUNS)}",
+            f"{mood}, {count} degrees", f"{count} {noun} in {place}", words.phrase(rng), f"{mood} and {count} {noun}", f"{person}, {state}",
+            f"{noun} {state} at {clock}", f"{draws['word']} is {state}", f"{clock}, {place}", f"{person} from {place}, {count} {noun}",
         )
     )  # fmt: skip
     sentence = f"{text[0].upper()}{text[1:]}."

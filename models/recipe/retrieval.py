@@ -202,10 +202,10 @@ def _with_questions(source: Source, base: Dialog, count: int) -> Dialog:
 
 
 def _facts(source: Source) -> list[Fact]:
-    """Two to six facts about one to three things, no relation twice for a thing; those of a thing stand together."""
+    """One to six facts about one to three things, no relation twice for a thing; those of a thing stand together."""
     rng = source.rng
     subjects = [_subject(source) for _ in range(rng.choice((1, 1, 2, 2, 3)))]
-    drawn = sorted(rng.randrange(len(subjects)) for _ in range(rng.randint(2, 6)))
+    drawn = sorted(rng.randrange(len(subjects)) for _ in range(rng.choice((1, 1, 2, 3, 4, 5, 6))))
     facts: dict[tuple[str, str], Fact] = {}
     last = ""
     for subject in (subjects[index] for index in drawn):
