@@ -13,6 +13,7 @@ from typing import Any
 
 import grpc
 import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from caravan.agents.v1 import (
     agents_pb2,
@@ -160,12 +161,15 @@ async def client(town: Town) -> AsyncIterator[Client]:
 
 
 async def served(channel: grpc.aio.Channel) -> None:
-    """Waits until the gateway knows what its providers serve."""
-    stub: Any = models_pb2_grpc.ModelsServiceStub(channel)
+    """Waits until the gateway can route turns, and knows the model that they name."""
+    health: Any = health_pb2_grpc.HealthStub(channel)
+    models: Any = models_pb2_grpc.ModelsServiceStub(channel)
+    request = health_pb2.HealthCheckRequest(service=agents_pb2.DESCRIPTOR.services_by_name["AgentsService"].full_name)
     async with asyncio.timeout(60):
         while True:
-            listed = await stub.ListModels(models_pb2.ListModelsRequest(), wait_for_ready=True)
-            if "m" in {model.model_id for model in listed.data}:
+            state = await health.Check(request, wait_for_ready=True)
+            listed = await models.ListModels(models_pb2.ListModelsRequest())
+            if state.status == health_pb2.HealthCheckResponse.SERVING and "m" in {m.model_id for m in listed.data}:
                 return
             await asyncio.sleep(0.1)
 

@@ -216,7 +216,11 @@ async def test_a_description_that_names_other_files_is_refused(service: Served, 
     assert "leads out of its folder" in error.message
 
 
-async def test_a_data_set_of_the_hub_is_read_and_its_commit_recorded(site: Any, valkey: ValkeyServer, tmp_path: Path):
+async def test_a_data_set_of_the_hub_is_read_and_its_commit_recorded(
+    site: Any, valkey: ValkeyServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    # Services that load models from folders set it, and other tests run them in this process.
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
     settings = {"huggingface_endpoint": site.url, "huggingface_token": "hf_hidden"}
     async with served(valkey, tmp_path, **settings) as hub:
         wanted = {"path": "owner/rows", "name": "small", "split": "train[:4]"}
