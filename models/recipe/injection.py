@@ -145,7 +145,7 @@ def main() -> None:
     """Parses the command line and builds the model."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="folder of the checkpoint")
-    parser.add_argument("--steps", type=int, default=1200, help="optimizer steps; more make it better")
+    parser.add_argument("--steps", type=int, default=3600, help="optimizer steps; more make it better")
     parser.add_argument("--batch-tokens", type=int, default=1200, help="tokens of a batch, padding included")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
