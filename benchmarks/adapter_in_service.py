@@ -81,6 +81,16 @@ def seconds_in_engine(address: str, folder: Path, rounds: int) -> list[float]:
     return taken
 
 
+def measure(rounds: int) -> list[float]:
+    """Returns the seconds from an adapter on disk to its proven answer, on a gateway and an engine of its own.
+
+    Args:
+        rounds: Number of adapters.
+    """
+    with models_stack() as stack, tempfile.TemporaryDirectory() as name:
+        return asyncio.run(seconds_in_service(stack, Path(name), rounds))
+
+
 def main() -> None:
     """Measures and prints the medians."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.adapter_in_service", description=__doc__)

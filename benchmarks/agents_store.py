@@ -29,7 +29,7 @@ class Plan:
 
     rounds: int = 3
     """Times that everything is measured, each in fresh processes; the medians count."""
-    seconds: int = 5
+    seconds: int = 3
     """Of commits."""
     turns: int = 64
     """Turns at once."""

@@ -24,6 +24,7 @@ from services.agents.store.settings import StoreSettings
 
 ANSWER = "The answer is in the third paragraph, where the author says why. " * 8
 PIECES = 16
+_IDLE_SECONDS = 5.0
 Payload = events_pb2.TurnEventPayload
 
 
@@ -160,8 +161,8 @@ async def watchers(store: RedisStore, number: int) -> dict[str, float]:
     for _ in leases:
         await seen.acquire()
     processor = time.process_time()
-    await asyncio.sleep(10)
-    idle = (time.process_time() - processor) / 10
+    await asyncio.sleep(_IDLE_SECONDS)
+    idle = (time.process_time() - processor) / _IDLE_SECONDS
     after = psutil.Process().memory_info().rss
     began = time.perf_counter()
     await asyncio.gather(*(store.append(lease, _pieces("s")[:1]) for lease in leases))

@@ -43,7 +43,7 @@ class Plan:
     """Number of chunks in PostgreSQL."""
     turns: int = 3
     """Turns of the embedding model alone and of a bulk insertion."""
-    documents: int = 24
+    documents: int = 12
     """Documents of a turn."""
 
     @classmethod
@@ -137,6 +137,7 @@ def _targets(outcome: Outcome) -> Table:
     where = f"{outcome.plan.postgres_size:,} clustered, PostgreSQL"
     rounds = outcome.postgres
     targets += [
+        Target("insert: rate / bare", where, _ratio(rounds, "bare_insert", "store_insert"), 0.7, at_least=True),
         Target("vector query: p50 / bare", where, _ratio(rounds, "p50 all", "p50 bare"), 1.5),
         Target("recall@10", where, _median(rounds, "recall all"), 0.95, at_least=True, form=".3f"),
     ]

@@ -146,7 +146,7 @@ async def measure_in_process(outcome: Outcome) -> None:
         await asyncio.gather(*(judge.scan(shield, Text(message)) for shield in shields.values()))
         seconds.append(time.perf_counter() - started)
         computed.append(time.process_time() - worked)
-    judge.close()
+    await judge.close()
 
 
 def messages(count: int) -> list[str]:

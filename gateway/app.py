@@ -29,6 +29,7 @@ from gateway.replicas import Fleet, Tls
 from gateway.resolution import RoutesServicer
 from gateway.routing import RoutingTable, Target
 from gateway.settings import GatewaySettings
+from gateway.tracing import Tracing
 from gateway.view import View
 from services.core.errors import CaravanError, UnavailableError
 from services.core.readiness import Readiness
@@ -63,7 +64,7 @@ class Worker:
         self._readiness = Readiness()
         own = Target("gateway", (f"unix:{folder / 'own.sock'}",), frozenset())
         self._own = own
-        self._store = RegistryStore.at(settings.redis_url.get_secret_value())
+        self._store = RegistryStore(settings.redis_url)
         self._providers = Providers(settings.upstream_tls)
         self._follower = Follower(self._store)
         self._table = RoutingTable(routes_pb2.Snapshot())
@@ -76,6 +77,7 @@ class Worker:
             own=own,
             refresh=self._follower.look,
             observe=Measurements(self._telemetry, access_log=settings.access_log),
+            tracing=Tracing(self._telemetry.tracer_provider) if self._telemetry.tracer_provider else None,
             settings=ProxySettings(
                 max_message_bytes=settings.max_receive_bytes,
                 replay_bytes=settings.replay_bytes,
@@ -108,6 +110,8 @@ class Worker:
         self._fleet.on_change(self._replica_changed)
         self._fleet.set_addresses(self._own.addresses)
         await self._server.start()
+        # A worker that takes the place of one that died gets calls from its first moment on: it needs routes by then.
+        await self._follower.look()
         for name, loop in (("follow", self._follower.run), ("news", self._hear), ("control", self._control.run)):
             self._tasks.append(asyncio.create_task(self._forever(name, loop), name=name))
         await self._edge.listen(address)

@@ -10,7 +10,7 @@ _AGAIN_SECONDS = 0.1
 async def end(tasks: Iterable["asyncio.Task[Any]"]) -> None:
     """Cancels tasks until they have ended.
 
-    Once may not be enough: in Python 3.11 `asyncio.wait_for`, which redis-py uses, loses a cancellation that arrives together with its
+    Once may not be enough: in Python 3.11 `asyncio.wait_for`, which libraries use, loses a cancellation that arrives together with its
     result (https://github.com/python/cpython/issues/86296).
     """
     running = {task for task in tasks if not task.done()}

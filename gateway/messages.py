@@ -3,11 +3,11 @@
 import base64
 import zlib
 from collections.abc import Mapping
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from gateway.http2.hpack import Header, Headers
-from services.core.errors import CaravanError, InvalidArgumentError, ResourceExhaustedError, UnimplementedError
-from services.core.status import status_of
+from services.core.errors import CaravanError, InvalidArgumentError, UnimplementedError
+from services.core.status import status_of, too_large, too_large_told
 
 PREFIX_SIZE = 5
 # grpc-message is percent-encoded but for visible ASCII without the percent sign.
@@ -19,19 +19,6 @@ _WINDOW_BITS: Mapping[bytes, int] = {b"gzip": 16 + zlib.MAX_WBITS, b"deflate": z
 def message_size(prefix: bytes) -> int:
     """Returns the size that a message's first five bytes tell."""
     return int.from_bytes(prefix[1:PREFIX_SIZE])
-
-
-def too_large(size: int, limit: int) -> ResourceExhaustedError:
-    """Returns the error for a message above the limit.
-
-    Args:
-        size: Size of the message in bytes.
-        limit: Largest size in bytes.
-    """
-    text = (
-        f"the message has {size} bytes and the gateway passes at most {limit}; an operator can raise max_receive_bytes"
-    )
-    return ResourceExhaustedError(text, reason="MESSAGE_TOO_LARGE")
 
 
 def decompressed(message: bytes, encoding: bytes, limit: int) -> bytes:
@@ -76,6 +63,22 @@ def status_headers(error: CaravanError) -> Headers:
         (b"grpc-message", quote(status.message, safe=_PLAIN).encode()),
         (b"grpc-status-details-bin", details),
     )
+
+
+def with_details(headers: Headers) -> Headers:
+    """Returns trailers with details, when they tell of a message above a replica's limit: gRPC's core gives none.
+
+    Args:
+        headers: Trailers, or headers that are trailers too, with RESOURCE_EXHAUSTED.
+    """
+    fields = dict(headers)
+    if b"grpc-status-details-bin" in fields:
+        return headers
+    error = too_large_told(unquote(fields.get(b"grpc-message", b"").decode("latin-1")))
+    if error is None:
+        return headers
+    kept = (header for header in headers if header[0] not in (b"grpc-status", b"grpc-message"))
+    return (*kept, *status_headers(error))
 
 
 RESPONSE_HEADERS: tuple[Header, ...] = ((b":status", b"200"), (b"content-type", b"application/grpc"))

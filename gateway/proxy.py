@@ -22,6 +22,7 @@ from gateway.http2.hpack import Headers
 from gateway.messages import PREFIX_SIZE, MessageMeter
 from gateway.replicas import Fleet, Replica
 from gateway.routing import PROVIDER_KEY, RoutingTable, Target
+from gateway.tracing import RelaySpan, Tracing
 from services.core.errors import (
     CallCancelledError,
     CaravanError,
@@ -34,10 +35,12 @@ from services.core.errors import (
     UnimplementedError,
 )
 from services.core.provider_data import PROVIDER_DATA_KEY
+from services.core.status import too_large
 
 _log = structlog.get_logger(__name__)
 
 _UNAVAILABLE = b"14"
+_EXHAUSTED = b"8"
 _PROVIDER_KEY = PROVIDER_KEY.encode()
 _PROVIDER_DATA_KEY = PROVIDER_DATA_KEY.encode()
 # RFC 9113, section 8.2.2.
@@ -116,6 +119,7 @@ class Proxy:
         own: Target,
         refresh: Callable[[], Awaitable[bool]],
         observe: Observer,
+        tracing: Tracing | None = None,
         settings: ProxySettings = ProxySettings(),
     ) -> None:
         """Makes a proxy without routes.
@@ -127,6 +131,7 @@ class Proxy:
             own: Where the services that the gateway answers itself are served.
             refresh: Looks for a newer snapshot, and tells whether there was one. Called before a resource is said to be unknown.
             observe: Hears of every call that has ended.
+            tracing: Makes spans of relayed calls. None: none.
             settings: Limits.
         """
         self.fleet = fleet
@@ -135,8 +140,11 @@ class Proxy:
         self.settings = settings
         self.refresh = refresh
         self.observe = observe
+        self.tracing = tracing
         self.table: RoutingTable | None = None
         self.calls: set[Call] = set()
+        self.relayed = 0
+        """Calls among them that replicas answer."""
         self.waiting: dict[Call, None] = {}
         self.background: set[asyncio.Task[None]] = set()
         self._methods = methods
@@ -219,12 +227,15 @@ class Call:
         "_opened",
         "_prefix",
         "_proxy",
+        "_reason",
         "_refreshed",
+        "_relayed",
         "_replica",
         "_request",
         "_request_meter",
         "_responding",
         "_response_meter",
+        "_span",
         "_started",
         "_target",
         "_timer",
@@ -259,6 +270,9 @@ class Call:
         self._request_meter = MessageMeter(proxy.settings.max_message_bytes)
         self._response_meter = MessageMeter(proxy.settings.max_message_bytes)
         self._code = b""
+        self._reason = ""
+        self._span: RelaySpan | None = None
+        self._relayed = False
 
     def begin(self, request: _Request, *, end: bool) -> None:
         """Finds out where the call goes; for that it may have to wait for the first message."""
@@ -270,7 +284,12 @@ class Call:
         if method is None or method.gateway:
             self._target = self._proxy.own
             self.attempt()
-        elif limit is not None and len(self._proxy.calls) > limit:
+            return
+        self._relayed = True
+        self._proxy.relayed += 1
+        if self._proxy.tracing is not None:
+            self._span = self._proxy.tracing.begin(request.path, request.forward)
+        if limit is not None and self._proxy.relayed > limit:
             text = f"the gateway relays {limit} calls already, as many as max_concurrent_rpcs allows; try again"
             self.fail(ResourceExhaustedError(text, retry_after=1.0, subject="calls", reason="TOO_MANY_CALLS"))
         elif method.field_number and method.kind:
@@ -283,7 +302,7 @@ class Call:
         """Ends the call with an error of our own."""
         self._drop_upstream(failed=None)
         trailers = messages.status_headers(error)
-        self._code = trailers[0][1]
+        self._code, self._reason = trailers[0][1], error.reason
         self._client.on_data = self._swallow
         self._client.send_headers(trailers if self._responding else messages.RESPONSE_HEADERS + trailers, end=True)
         self._finish()
@@ -299,7 +318,7 @@ class Call:
         self._ended = end
         size = self._request_meter.feed(data)
         if size:
-            self.fail(messages.too_large(size, self._proxy.settings.max_message_bytes))
+            self.fail(too_large(size, self._proxy.settings.max_message_bytes))
             return
         if self._kept:
             self._body.append(data)
@@ -420,6 +439,8 @@ class Call:
             except DeadlineExceededError as error:
                 self.fail(error)
                 return
+        if self._span is not None:
+            headers = self._span.carried_by(headers)
         self._attempts += 1
         self._replica = replica
         proxy.balancer.started(replica)
@@ -504,6 +525,8 @@ class Call:
         code = next((value for name, value in headers if name == b"grpc-status"), b"")
         if not self._responding and code == _UNAVAILABLE and self._retry():
             return
+        if code == _EXHAUSTED:
+            headers = messages.with_details(headers)
         self._code = code
         self._client.on_data = self._swallow
         self._client.send_headers(headers, end=True)
@@ -513,7 +536,7 @@ class Call:
     def _response_data(self, data: bytes, end: bool) -> None:
         size = self._response_meter.feed(data)
         if size:
-            self.fail(messages.too_large(size, self._proxy.settings.max_message_bytes))
+            self.fail(too_large(size, self._proxy.settings.max_message_bytes, answer=True))
             return
         self._client.send_data(data, False)
         if end:
@@ -559,15 +582,14 @@ class Call:
         if self not in self._proxy.calls:
             return
         self._proxy.calls.discard(self)
+        self._proxy.relayed -= self._relayed
         self._forget_body()
         request, target = self._request, self._target
-        self._proxy.observe(
-            request.path if request else "",
-            target.provider_id if target else "",
-            self._code.decode("latin-1"),
-            time.monotonic() - self._started,
-            self._attempts,
-        )
+        provider_id, code = target.provider_id if target else "", self._code.decode("latin-1")
+        seconds = time.monotonic() - self._started
+        self._proxy.observe(request.path if request else "", provider_id, code, seconds, self._attempts)
+        if self._span is not None:
+            self._span.end(provider_id, code, self._attempts, self._reason)
 
 
 def _error_of_reset(code: int, target: Target | None) -> CaravanError:

@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, m
 
 from gateway.discovery import check_address
 from services.core.channels import ClientTlsSettings
+from services.core.redis.url import RedisUrl
 from services.core.settings import ServiceSettings
 
 
@@ -44,7 +45,7 @@ class GatewaySettings(ServiceSettings):
     )
     provider_id: str = Field(default="gateway", description="Name of this gateway in logs and traces.")
     providers: tuple[ProviderSettings, ...] = Field(default=(), description="The providers behind the gateway.")
-    redis_url: SecretStr = Field(
+    redis_url: RedisUrl = Field(
         default=SecretStr(""), description="Redis that holds the registry, for instance redis://127.0.0.1:6379/0."
     )
     workers: int | None = Field(
@@ -87,19 +88,6 @@ class GatewaySettings(ServiceSettings):
             message = "must be host:port: the gateway's workers share a port"
             raise ValueError(message)
         return listen
-
-    @field_validator("redis_url")
-    @classmethod
-    def _redis_is_needed(cls, url: SecretStr) -> SecretStr:
-        value = url.get_secret_value()
-        if not value.startswith(("redis://", "rediss://", "unix://")):
-            message = (
-                "must name the Redis that holds the registry, for instance redis://127.0.0.1:6379/0"
-                if not value
-                else "must start with redis://, rediss:// (TLS) or unix://"
-            )
-            raise ValueError(message)
-        return url
 
     @model_validator(mode="after")
     def _providers_are_distinct(self) -> "GatewaySettings":

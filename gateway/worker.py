@@ -36,6 +36,7 @@ async def _serve(settings: GatewaySettings, address: str, folder: Path, supervis
     import structlog
 
     from gateway.app import Worker
+    from services.core import heap
     from services.core.errors import CaravanError
 
     loop = asyncio.get_running_loop()
@@ -44,6 +45,11 @@ async def _serve(settings: GatewaySettings, address: str, folder: Path, supervis
 
     def stop() -> None:
         (now if end.is_set() else end).set()
+
+    async def tell_when_ready() -> None:
+        await worker.wait_ready()
+        heap.set_apart()
+        supervisor.send(SERVING)
 
     loop.add_signal_handler(signal.SIGTERM, stop)
     loop.add_reader(supervisor.fileno(), end.set)
@@ -54,8 +60,7 @@ async def _serve(settings: GatewaySettings, address: str, folder: Path, supervis
         structlog.get_logger(__name__).error("cannot_start", message=error.message, reason=error.reason)
         raise SystemExit(1) from None
     supervisor.send(LISTENING)
-    ready = asyncio.create_task(worker.wait_ready())
-    ready.add_done_callback(lambda task: None if task.cancelled() else supervisor.send(SERVING))
+    ready = asyncio.create_task(tell_when_ready())
     await end.wait()
     loop.remove_reader(supervisor.fileno())
     ready.cancel()

@@ -93,7 +93,7 @@ async def in_process(
 
         yield Subject(name, cases, judge)
     finally:
-        scanner.close()
+        await scanner.close()
         await provider.stop()
 
 
@@ -136,7 +136,7 @@ async def evaluate(arguments: argparse.Namespace, console: Console) -> dict[str,
         channel = await stack.enter_async_context(open_channel(arguments.address))
         stub = safety_pb2_grpc.SafetyServiceStub(channel)
         for shield_id, make_cases in _MODELS.items():
-            cases = make_cases(arguments.seed, arguments.count)
+            cases = make_cases(arguments.seed, arguments.model_count)
             console.print(f"{shield_id}: {len(cases)} texts")
             outcome[shield_id] = await measure(cases, _over_grpc(stub, shield_id))
     return outcome
@@ -170,7 +170,10 @@ def report(outcome: dict[str, Quality], arguments: argparse.Namespace) -> Report
     tables = [Table("Quality and latency", columns, rows)]
     if missed:
         tables.append(Table("Judged wrongly", ["shield", "kind of text", "times"], missed))
-    conditions = [f"`make eval-safety`, seed {arguments.seed}", *describe(_VERSIONS)]
+    with_models = (
+        " with `--address`: llama-guard and prompt-guard over gRPC through the gateway," if arguments.address else ","
+    )
+    conditions = [f"`make eval-safety`{with_models} seed {arguments.seed}", *describe(_VERSIONS)]
     return Report(REPORT, conditions, tables)
 
 
@@ -179,6 +182,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.shields", description=__doc__)
     parser.add_argument("--seed", type=int, default=20_261_120, help="where the texts come from")
     parser.add_argument("--count", type=int, default=2000, help="texts for each shield")
+    parser.add_argument(
+        "--model-count", type=int, default=400, help="texts for each shield that needs a model: they take long"
+    )
     parser.add_argument("--address", help="gateway of a running stack, for the shields that need a model")
     parser.add_argument("--write", action="store_true", help=f"write the tables into {PAGE.relative_to(ROOT)}")
     parser.add_argument("--show", type=int, default=0, help="show so many texts of each kind that was judged wrongly")

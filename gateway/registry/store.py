@@ -1,21 +1,18 @@
 """Where registrations, the control loop's lease and the published view live: Redis. One script a command, one hash tag for all keys."""
 
 import uuid
-from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.resources import files
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
-import redis.exceptions
-from redis.asyncio import Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
+from pydantic import SecretStr
 
 from caravan.options.v1 import options_pb2
 from caravan.providers.v1 import providers_pb2
 from gateway.registry.kinds import Key
-from services.core.errors import CaravanError, InternalError, UnavailableError
+from services.core.redis.connection import Connection, ConnectionSettings
+from services.core.redis.failures import StoreFailures
+from services.core.redis.scripts import Argument, load_scripts
 
 # All keys in one slot of a Redis Cluster: scripts touch several.
 TAG = "{caravan:registry}"
@@ -34,18 +31,19 @@ _REQUEST_MILLISECONDS = 24 * 3600 * 1000
 CLAIM_MILLISECONDS = 30_000
 """Life of a claim that is not renewed: how long a gateway that died while registering keeps others from the identifier."""
 
-_SOCKET_SECONDS = 2.0
+_COMMAND_SECONDS = 2.0
+# Enough to replace connections that a restart of Redis broke. Calls are routed without it, so nobody waits for it for long.
+_RETRY_SECONDS = 0.1
+# How long a call without a request id may be sent again, because its outcome is not known.
+_AGAIN_MILLISECONDS = 60_000
 
-# Conditions that pass: a server that starts, fails over, or is full.
-_PASSING = (
-    redis.exceptions.ConnectionError,
-    redis.exceptions.TimeoutError,
-    redis.exceptions.BusyLoadingError,
-    redis.exceptions.ReadOnlyError,
-    redis.exceptions.TryAgainError,
-    redis.exceptions.MasterDownError,
-    redis.exceptions.OutOfMemoryError,
+FAILURES = StoreFailures(
+    "the registry's store",
+    refused_reason="REGISTRY_STORE",
+    unavailable_reason="REGISTRY_UNAVAILABLE",
+    advice="what is registered stays reachable, but nothing can be changed: try again",
 )
+"""What callers hear when it fails."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,34 +105,19 @@ class Records:
 class RegistryStore:
     """Registrations, lease and published view in one Redis."""
 
-    def __init__(self, client: Redis) -> None:
-        """Makes a store.
+    def __init__(self, url: SecretStr) -> None:
+        """Makes a store; connects with its first command.
 
         Args:
-            client: Connection to Redis that does not decode answers.
+            url: Where Redis is, for instance `redis://host:6379/0`.
         """
-        self._client = client
-        self._scripts = {
-            path.name.removesuffix(".lua"): client.register_script(path.read_text())
-            for path in files("gateway.registry").joinpath("scripts").iterdir()
-            if path.name.endswith(".lua")
-        }
-
-    @classmethod
-    def at(cls, url: str) -> "RegistryStore":
-        """Makes a store at a URL such as `redis://host:6379/0`; connects with its first command."""
-        client = Redis.from_url(
-            url,
-            socket_timeout=_SOCKET_SECONDS,
-            socket_connect_timeout=_SOCKET_SECONDS,
-            socket_keepalive=True,
-            retry=Retry(NoBackoff(), 1),
-        )
-        return cls(client)
+        settings = ConnectionSettings(redis_url=url, timeout_seconds=_COMMAND_SECONDS, retry_seconds=_RETRY_SECONDS)
+        self._connection = Connection(settings, FAILURES)
+        self._scripts = load_scripts("gateway.registry")
 
     async def close(self) -> None:
         """Closes the connections."""
-        await self._client.aclose()
+        await self._connection.close()
 
     async def ping(self) -> None:
         """Checks that Redis answers.
@@ -142,8 +125,7 @@ class RegistryStore:
         Raises:
             UnavailableError: It does not.
         """
-        with _translated():
-            await self._client.ping()
+        await self._connection.ping()
 
     # Registrations.
 
@@ -160,7 +142,7 @@ class RegistryStore:
         """
         token = uuid.uuid4().hex
         keys = [_STATES, _RESOURCES, _CLAIMS, _REVISION, _request("register", request_id), _GENERATION]
-        arguments = [_field(key), fingerprint, token, CLAIM_MILLISECONDS, "1" if request_id else "0"]
+        arguments: list[Argument] = [_field(key), fingerprint, token, CLAIM_MILLISECONDS, "1" if request_id else "0"]
         outcome, *rest = await self._run("claim", keys, arguments)
         match outcome:
             case b"claimed":
@@ -190,7 +172,7 @@ class RegistryStore:
         """
         keys = [_STATES, _RESOURCES, _CLAIMS, _request("register", request_id), _CHANGED, _GENERATION]
         lifetime = _REQUEST_MILLISECONDS if request_id else 0
-        arguments = [
+        arguments: list[Argument] = [
             _field(key),
             claim.token,
             fingerprint,
@@ -219,15 +201,18 @@ class RegistryStore:
         Raises:
             UnavailableError: Redis does not answer.
         """
-        keys = [_STATES, _RESOURCES, _request("unregister", request_id), _CHANGED, _GENERATION]
-        lifetime = _REQUEST_MILLISECONDS if request_id else 0
-        arguments = [_field(key), "" if revision is None else revision, lifetime]
+        mark = _request("unregister", request_id) if request_id else _request("unregister.once", uuid.uuid4().hex)
+        lifetime = _REQUEST_MILLISECONDS if request_id else _AGAIN_MILLISECONDS
+        keys = [_STATES, _RESOURCES, mark, _CHANGED, _GENERATION]
+        arguments: list[Argument] = [_field(key), "" if revision is None else revision, lifetime]
         outcome, *rest = await self._run("remove", keys, arguments)
         match outcome:
             case b"removed":
                 return Removal("removed", resource=providers_pb2.Resource.FromString(rest[0]))
             case b"stale":
                 return Removal("stale", revision=int(rest[0]))
+            case b"repeated" if not request_id:
+                return Removal("removed")
             case b"repeated" if rest[0].decode() == _field(key):
                 return Removal("repeated")
             case _:
@@ -239,8 +224,8 @@ class RegistryStore:
         Raises:
             UnavailableError: Redis does not answer.
         """
-        with _translated():
-            return bool(await self._client.exists(_request("unregister", request_id)))
+        (found,) = await self._connection.read([("EXISTS", _request("unregister", request_id))])
+        return bool(found)
 
     async def marks(self) -> Marks:
         """Returns by what to see that nothing has changed.
@@ -248,11 +233,8 @@ class RegistryStore:
         Raises:
             UnavailableError: Redis does not answer.
         """
-        with _translated():
-            async with self._client.pipeline(transaction=True) as pipeline:
-                pipeline.get(_GENERATION)
-                pipeline.hget(_PUBLISHED, "version")
-                generation, version = await pipeline.execute()
+        commands = [("GET", _GENERATION), ("HGET", _PUBLISHED, "version")]
+        generation, version = await self._connection.read(commands)
         return Marks(int(generation or 0), int(version or 0))
 
     async def records(self) -> Records:
@@ -261,12 +243,8 @@ class RegistryStore:
         Raises:
             UnavailableError: Redis does not answer.
         """
-        with _translated():
-            async with self._client.pipeline(transaction=True) as pipeline:
-                pipeline.hgetall(_RESOURCES)
-                pipeline.hgetall(_CLAIMS)
-                pipeline.time()
-                resources, claims, (seconds, microseconds) = await pipeline.execute()
+        commands = [("HGETALL", _RESOURCES), ("HGETALL", _CLAIMS), ("TIME",)]
+        resources, claims, (seconds, microseconds) = await self._connection.read(commands)
         now = seconds * 1000 + microseconds // 1000
         return Records(
             resources={_key(field): providers_pb2.Resource.FromString(value) for field, value in resources.items()},
@@ -303,7 +281,7 @@ class RegistryStore:
         Raises:
             UnavailableError: Redis does not answer.
         """
-        arguments: list[Any] = [f"{holder} {token}", seen_version]
+        arguments: list[Argument] = [f"{holder} {token}", seen_version]
         for name, value in parts.items():
             arguments += [name, value]
         return int(await self._run("publish", [_LEASE, _PUBLISHED, _NEWS], arguments))
@@ -314,8 +292,8 @@ class RegistryStore:
         Raises:
             UnavailableError: Redis does not answer.
         """
-        with _translated():
-            return int(await self._client.hget(_PUBLISHED, "version") or 0)
+        (version,) = await self._connection.read([("HGET", _PUBLISHED, "version")])
+        return int(version or 0)
 
     async def published(self) -> dict[str, bytes]:
         """Returns the parts of the published view and its version.
@@ -323,8 +301,7 @@ class RegistryStore:
         Raises:
             UnavailableError: Redis does not answer.
         """
-        with _translated():
-            parts = cast("dict[bytes, bytes]", await self._client.hgetall(_PUBLISHED))
+        (parts,) = await self._connection.read([("HGETALL", _PUBLISHED)])
         return {name.decode(): value for name, value in parts.items()}
 
     async def news(self) -> AsyncIterator[Literal["changed", "published"]]:
@@ -333,35 +310,12 @@ class RegistryStore:
         Raises:
             UnavailableError: Redis does not answer any more.
         """
-        with _translated():
-            async with self._client.pubsub(ignore_subscribe_messages=False) as pubsub:
-                await pubsub.subscribe(_CHANGED, _NEWS)
-                async for message in pubsub.listen():
-                    # The confirmation counts as news: what happened before it was not heard.
-                    yield "changed" if message["channel"] == _CHANGED.encode() else "published"
+        async for channel, _ in self._connection.listen(_CHANGED, _NEWS):
+            # That it is listened to from now on counts as news: what happened before was not heard.
+            yield "changed" if channel == _CHANGED else "published"
 
-    async def _run(self, script: str, keys: list[str], arguments: list[Any]) -> Any:
-        with _translated():
-            return await self._scripts[script](keys=keys, args=arguments)
-
-
-@contextmanager
-def _translated() -> Iterator[None]:
-    try:
-        yield
-    except _PASSING as error:
-        raise store_unavailable() from error
-    except redis.exceptions.RedisError as error:
-        message = f"the registry's store refused a command: {error}"
-        raise InternalError(message, reason="REGISTRY_STORE") from error
-
-
-def store_unavailable() -> CaravanError:
-    """Returns the error for a store that does not answer."""
-    message = (
-        "the registry's store (Redis) does not answer; what is registered stays reachable, but nothing can be changed"
-    )
-    return UnavailableError(message, reason="REGISTRY_UNAVAILABLE", retry_after=1.0)
+    async def _run(self, script: str, keys: Sequence[str], arguments: Sequence[Argument]) -> Any:
+        return await self._connection.run(self._scripts[script], keys, arguments)
 
 
 def _request(operation: str, request_id: str) -> str:

@@ -7,6 +7,7 @@ from caravan.agents.v1 import agents_pb2, config_pb2
 from services.agents.configuration import check
 from services.agents.ports import AgentStore
 from services.agents.state import Page, Request
+from services.core.errors import NotFoundError
 from services.core.masking import masked_message
 
 DEFAULT_PAGE = 100
@@ -51,9 +52,24 @@ class Agents:
 
     async def config(self, agent_id: str) -> config_pb2.AgentConfig:
         """Returns what an agent is made of, credentials included. It may have been deleted elsewhere since; its sessions tell."""
-        if agent_id not in self._configs:
-            self._configs[agent_id] = (await self._store.get_agent(agent_id)).agent_config
-            while len(self._configs) > _MOST_CACHED:
-                self._configs.popitem(last=False)
+        if agent_id in self._configs:
+            self._configs.move_to_end(agent_id)
+            return self._configs[agent_id]
+        return await self.current_config(agent_id)
+
+    async def current_config(self, agent_id: str) -> config_pb2.AgentConfig:
+        """Returns what an agent is made of, credentials included.
+
+        Raises:
+            NotFoundError: There is none.
+        """
+        try:
+            config = (await self._store.get_agent(agent_id)).agent_config
+        except NotFoundError:
+            self._configs.pop(agent_id, None)
+            raise
+        self._configs[agent_id] = config
         self._configs.move_to_end(agent_id)
-        return self._configs[agent_id]
+        while len(self._configs) > _MOST_CACHED:
+            self._configs.popitem(last=False)
+        return config

@@ -16,6 +16,7 @@ from services.agents.servicer import AgentsServicer
 from services.agents.sessions import Sessions
 from services.agents.settings import AgentsSettings
 from services.agents.store.redis_store import RedisStore
+from services.agents.telemetry import TurnMetrics
 from services.agents.tool_runtime import ToolRuntime
 from services.agents.tool_runtime_servicer import ToolRuntimeServicer
 from services.agents.tools.code_interpreter.bubblewrap import BubblewrapSandbox
@@ -49,9 +50,8 @@ def build(settings: AgentsSettings) -> ServiceServer:
     registry = GrpcToolGroups(gateway, settings.provider_id, settings.peer_seconds)
     mcp = McpGroups(tools.mcp_servers, tools.mcp_headers, tools.fetch_limits, registry.find)
     groups = ToolGroups(maker, mcp)
-    runner = TurnRunner(
-        _desk(settings, gateway, maker, groups), RunnerLimits(settings.max_turns, settings.scan_seconds)
-    )
+    desk = _desk(settings, gateway, maker, groups)
+    runner = TurnRunner(desk, RunnerLimits(settings.max_turns, settings.scan_seconds))
     agents = Agents(runner.store, new_id)
     sessions = Sessions(
         agents,
@@ -62,10 +62,12 @@ def build(settings: AgentsSettings) -> ServiceServer:
         max_bytes=settings.max_send_bytes,
     )
     servicer = AgentsServicer(agents, sessions, Turns(agents, sessions, runner, new_id))
-    runtime = ToolRuntimeServicer(ToolRuntime(groups, mcp, settings.provider_id, CallingOnce(runner.store)))
+    runtime = ToolRuntime(groups, mcp, settings.provider_id, CallingOnce(runner.store), desk.metrics)
     bindings = [
         Binding(AGENTS, agents_pb2_grpc.add_AgentsServiceServicer_to_server, servicer),
-        Binding(TOOL_RUNTIME, tool_runtime_pb2_grpc.add_ToolRuntimeServiceServicer_to_server, runtime),
+        Binding(
+            TOOL_RUNTIME, tool_runtime_pb2_grpc.add_ToolRuntimeServiceServicer_to_server, ToolRuntimeServicer(runtime)
+        ),
     ]
     provider = AgentsProvider(settings.provider_id, settings.store, runner, gateway, maker, sandbox, groups, mcp)
     return ServiceServer(settings, bindings, provider)
@@ -95,4 +97,5 @@ def _desk(settings: AgentsSettings, gateway: Gateway, maker: SettingsToolMaker, 
         groups=groups.find,
         limits=limits,
         new_id=new_id,
+        metrics=TurnMetrics(),
     )

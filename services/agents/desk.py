@@ -7,6 +7,7 @@ from services.agents.inferring import Inferring
 from services.agents.peers import Memory, Shields
 from services.agents.ports import Store
 from services.agents.retrieving import Retrieving
+from services.agents.telemetry import TurnMetrics
 from services.agents.toolbox import Groups, ToolMaker
 from services.core.fetch import FetchLimits
 
@@ -33,3 +34,5 @@ class Desk:
     """For documents that come as addresses."""
     new_id: Callable[[], str]
     """Makes identifiers of steps and calls."""
+    metrics: TurnMetrics
+    """Counts and times what turns do."""

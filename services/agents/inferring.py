@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, field
 
 from caravan.inference.v1 import inference_pb2
@@ -108,14 +109,17 @@ class Inferring:
     async def _attempt(
         self, request: inference_pb2.StreamChatCompletionRequest, output_shields: OutputShields, progress: Progress
     ) -> Answer:
-        heard = _Heard(self._inference.answer(request))
-        if not output_shields.shield_ids:
+        stream = self._inference.answer(request)
+        heard = _Heard(stream)
+        if output_shields.shield_ids and not output_shields.buffered:
+            # The call of the first shield reads the stream, and closes it when it ends.
+            return await self._as_released(heard, output_shields, progress)
+        async with aclosing(stream):
+            if output_shields.shield_ids:
+                return await self._held_back(heard, output_shields, progress)
             async for delta in heard.deltas():
                 await progress(delta)
             return heard.answer()
-        if output_shields.buffered:
-            return await self._held_back(heard, output_shields, progress)
-        return await self._as_released(heard, output_shields, progress)
 
     async def _held_back(self, heard: "_Heard", output_shields: OutputShields, progress: Progress) -> Answer:
         """Shows nothing before the shields have judged all of it."""

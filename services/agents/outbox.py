@@ -1,7 +1,6 @@
 """Events on their way to the store: the first one at once, those that come soon after it together, the last ones with their commit."""
 
 import asyncio
-import contextlib
 
 from caravan.agents.v1 import events_pb2
 from services.agents.ports import TurnStore
@@ -30,7 +29,8 @@ class Outbox:
         self._waiting: list[events_pb2.TurnEventPayload] = []
         self._bytes = 0
         self._writing: asyncio.Task[None] | None = None
-        self._hurry = asyncio.Event()
+        self._sent = False
+        self._pause: asyncio.TimerHandle | None = None
 
     async def put(self, event: events_pb2.TurnEventPayload) -> None:
         """Adds an event; waits while too much is under way.
@@ -47,11 +47,10 @@ class Outbox:
             self._waiting.append(event)
         self._bytes += event.ByteSize()
         if self._writing is not None and self._writing.done():
-            self._writing.result()
-            self._writing = None
-        if self._writing is None:
-            self._hurry.clear()
-            self._writing = asyncio.create_task(self._write())
+            written, self._writing = self._writing, None
+            written.result()
+        if self._pause is None:
+            self._begin()
 
     async def flush(self) -> None:
         """Waits until everything is written.
@@ -69,10 +68,15 @@ class Outbox:
         Raises:
             CaravanError: A write failed.
         """
-        if self._writing is not None:
-            self._hurry.set()
-            await asyncio.shield(self._writing)
+        if self._writing is not None and self._sent:
+            await asyncio.wait([self._writing])
+            written, self._writing = self._writing, None
+            written.result()
+        elif self._writing is not None:
+            # It was to begin just now: its events go with those of the taker.
+            self._writing.cancel()
             self._writing = None
+        self._end_pause()
         waiting, self._waiting, self._bytes = self._waiting, [], 0
         return waiting
 
@@ -85,14 +89,25 @@ class Outbox:
         if self._writing is not None:
             self._writing.cancel()
             await asyncio.wait([self._writing])
+        self._end_pause()
+
+    def _begin(self) -> None:
+        self._pause = None
+        if self._waiting and (self._writing is None or self._writing.done()):
+            self._sent = False
+            self._writing = asyncio.create_task(self._write())
+
+    def _end_pause(self) -> None:
+        if self._pause is not None:
+            self._pause.cancel()
+            self._pause = None
 
     async def _write(self) -> None:
-        while self._waiting and not self._hurry.is_set():
-            batch, self._waiting, self._bytes = self._waiting, [], 0
-            await self._store.append(self._lease, batch)
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(BETWEEN_WRITES):
-                    await self._hurry.wait()
+        self._sent = True
+        batch, self._waiting, self._bytes = self._waiting, [], 0
+        await self._store.append(self._lease, batch)
+        # Not after a write that failed: the next call raises that.
+        self._pause = asyncio.get_running_loop().call_later(BETWEEN_WRITES, self._begin)
 
     def _merged(self, event: events_pb2.TurnEventPayload) -> bool:
         if not self._waiting or not event.step_progress.delta.HasField("text"):

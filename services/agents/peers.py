@@ -1,6 +1,6 @@
 """The ports to the other services that a turn needs."""
 
-from collections.abc import AsyncIterable, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Sequence
 from typing import Protocol
 
 from caravan.inference.v1 import inference_pb2
@@ -14,8 +14,8 @@ class Inference(Protocol):
 
     def answer(
         self, request: inference_pb2.StreamChatCompletionRequest
-    ) -> AsyncIterator[inference_pb2.StreamChatCompletionResponse]:
-        """Answers a conversation."""
+    ) -> AsyncGenerator[inference_pb2.StreamChatCompletionResponse, None]:
+        """Answers a conversation. Closing the generator cancels the inference."""
 
 
 class Shields(Protocol):

@@ -1,14 +1,19 @@
 """The other services, through the gateway."""
 
-from collections.abc import AsyncIterable, AsyncIterator, Sequence
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Sequence
+from contextlib import aclosing, suppress
+from typing import Any, cast
 
 from caravan.inference.v1 import inference_pb2, inference_pb2_grpc
 from caravan.memory.v1 import keyvalue_pb2, keyvalue_pb2_grpc, memory_pb2, memory_pb2_grpc, query_pb2
 from caravan.registry.v1 import memory_banks_pb2, memory_banks_pb2_grpc, models_pb2, models_pb2_grpc
 from caravan.safety.v1 import safety_pb2, safety_pb2_grpc
 from caravan.types.v1 import types_pb2
-from services.core.errors import FailedPreconditionError, NotFoundError
+from services.core.errors import CaravanError, FailedPreconditionError, NotFoundError
 from services.core.gateway import Gateway
+
+_DRAIN_SECONDS = 5.0
 
 
 class GrpcInference:
@@ -26,12 +31,31 @@ class GrpcInference:
             gateway.channel
         )
         self._timeout = timeout
+        self._draining: set[asyncio.Task[None]] = set()
 
-    def answer(
+    async def answer(
         self, request: inference_pb2.StreamChatCompletionRequest
-    ) -> AsyncIterator[inference_pb2.StreamChatCompletionResponse]:
-        """Answers a conversation."""
-        return self._gateway.stream(self._stub.StreamChatCompletion, request, timeout=self._timeout)
+    ) -> AsyncGenerator[inference_pb2.StreamChatCompletionResponse, None]:
+        """Answers a conversation. Nobody waits for the status that comes after the last event: it says nothing new."""
+        stream = cast(
+            "AsyncGenerator[inference_pb2.StreamChatCompletionResponse, None]",
+            self._gateway.stream(self._stub.StreamChatCompletion, request, timeout=self._timeout),
+        )
+        last = None
+        try:
+            async for response in stream:
+                if response.HasField("complete"):
+                    last = response
+                    break
+                yield response
+        finally:
+            if last is None:
+                await stream.aclose()
+        if last is not None:
+            draining = asyncio.create_task(_drained(stream))
+            self._draining.add(draining)
+            draining.add_done_callback(self._draining.discard)
+            yield last
 
 
 class GrpcShields:
@@ -126,3 +150,11 @@ class GrpcMemory:
             message = f"a session's documents need one embedding model and there are {len(found)}: set session_embedding_model"
             raise FailedPreconditionError(message, reason="NO_EMBEDDING_MODEL")
         return found[0]
+
+
+async def _drained(stream: AsyncGenerator[Any, None]) -> None:
+    """Lets a call whose last message was read come to its end: ended early, it would be one that was cancelled."""
+    with suppress(CaravanError, TimeoutError):
+        async with asyncio.timeout(_DRAIN_SECONDS), aclosing(stream):
+            async for _ in stream:
+                pass

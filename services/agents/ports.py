@@ -7,7 +7,7 @@ not part of it.
 Only the holder of a turn's lease writes to it, one write after the other; each write names the lease's fencing token, and the writes of a
 former holder are refused. Every write may be repeated when its outcome is not known: it happens once. Times are the store's.
 
-Every method raises `services.core.errors` only, and UnavailableError when the store does not answer for longer than its settings allow.
+Every method raises `services.core.errors` only, and StoreAwayError when the store does not answer for longer than its settings allow.
 """
 
 from abc import ABC, abstractmethod
@@ -28,7 +28,14 @@ from services.agents.state import (
     TurnKey,
     TurnRecord,
 )
-from services.core.errors import AbortedError, OutOfRangeError
+from services.core.errors import AbortedError, OutOfRangeError, UnavailableError
+
+
+class StoreAwayError(UnavailableError):
+    """The store does not answer, does not keep what is written as safely as it must, or holds what a newer release wrote.
+
+    A turn that meets this is left as it is, for whoever can go on with it.
+    """
 
 
 class LeaseLostError(AbortedError):
@@ -220,6 +227,13 @@ class TurnStore(ABC):
         """Gives a lease up, so that another process can go on at once. Does nothing when it is lost."""
 
     @abstractmethod
+    def leave(self, lease: Lease) -> None:
+        """Says that nobody here writes under a lease any more, whatever becomes of it.
+
+        Until then those who watch the turn here are told what is written here, and nothing else is looked for.
+        """
+
+    @abstractmethod
     async def append(self, lease: Lease, events: Sequence[events_pb2.TurnEventPayload]) -> None:
         """Adds events that belong to no change, such as pieces of an answer: one round trip for all of them.
 
@@ -332,7 +346,7 @@ class Store(AgentStore, SessionStore, TurnStore, InvocationStore):
         """Connects, and begins to listen for what other processes do.
 
         Raises:
-            UnavailableError: The store does not answer.
+            StoreAwayError: The store does not answer.
         """
 
     @abstractmethod
@@ -344,5 +358,5 @@ class Store(AgentStore, SessionStore, TurnStore, InvocationStore):
         """Checks that the store answers.
 
         Raises:
-            UnavailableError: It does not.
+            StoreAwayError: It does not.
         """

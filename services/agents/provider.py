@@ -70,6 +70,10 @@ class AgentsProvider(Provider):
         self._runner.start_scanning()
         self._pinging = asyncio.create_task(self._ping())
 
+    async def drain(self) -> None:
+        """Takes up nothing more of what others leave behind."""
+        self._runner.drain()
+
     async def stop(self) -> None:
         """Gives up the turns that run here and disconnects."""
         if self._pinging is not None:

@@ -2,21 +2,19 @@
 
 from collections.abc import Iterable
 
-from google.protobuf import timestamp_pb2
-
 from caravan.agents.v1 import turns_pb2
 from caravan.types.v1 import types_pb2
 from services.agents import events
-from services.agents.state import Change
+from services.agents.state import Change, TurnRecord
 from services.agents.transcript import text_of
 from services.core.errors import FieldViolation, InvalidArgumentError
 
 
-def resumed(turn: turns_pb2.Turn, responses: Iterable[types_pb2.ToolResponseMessage]) -> tuple[Change, turns_pb2.Turn]:
+def resumed(record: TurnRecord, responses: Iterable[types_pb2.ToolResponseMessage]) -> tuple[Change, turns_pb2.Turn]:
     """Ends the step that waits, with the client's responses.
 
     Args:
-        turn: The turn as it waits.
+        record: The turn as it waits.
         responses: The responses.
 
     Returns:
@@ -25,25 +23,23 @@ def resumed(turn: turns_pb2.Turn, responses: Iterable[types_pb2.ToolResponseMess
     Raises:
         InvalidArgumentError: A pending call is not answered, or another is.
     """
-    given = _by_call(turn, responses)
+    given = _by_call(record.turn, responses)
     changed = turns_pb2.Turn()
-    changed.CopyFrom(turn)
+    changed.CopyFrom(record.turn)
     del changed.pending_tool_calls[:]
     step = next(step for step in changed.steps if not step.HasField("completed_at"))
-    now = timestamp_pb2.Timestamp()
-    now.GetCurrentTime()
     tools, news = step.tool_execution, []
-    for record in tools.records:
-        if record.call_id in given:
-            record.state = turns_pb2.TOOL_CALL_STATE_SUCCEEDED
-            record.completed_at.CopyFrom(now)
-            delta = types_pb2.ContentDelta(text=text_of(given[record.call_id].content))
-            news.append(events.step_progress(step, delta, record.call_id))
+    for call in tools.records:
+        if call.call_id in given:
+            call.state = turns_pb2.TOOL_CALL_STATE_SUCCEEDED
+            call.completed_at.CopyFrom(record.read_at)
+            delta = types_pb2.ContentDelta(text=text_of(given[call.call_id].content))
+            news.append(events.step_progress(step, delta, call.call_id))
     known = {response.call_id: response for response in tools.tool_responses} | given
     ordered = [known[call.call_id] for call in tools.tool_calls if call.call_id in known]
     del tools.tool_responses[:]
     tools.tool_responses.extend(ordered)
-    step.completed_at.CopyFrom(now)
+    step.completed_at.CopyFrom(record.read_at)
     rest = turns_pb2.Turn()
     rest.CopyFrom(changed)
     del rest.steps[:]

@@ -16,16 +16,17 @@ from services.agents import events, transcript
 from services.agents.attachments import route
 from services.agents.configuration import max_infer_iters
 from services.agents.desk import Desk
-from services.agents.ports import LeaseLostError
+from services.agents.ports import LeaseLostError, StoreAwayError
 from services.agents.shielding import stops
 from services.agents.state import Lease, TurnRecord
 from services.agents.steps import asks_for_form, infer, run_tools
-from services.agents.toolbox import Toolbox, toolbox_of
+from services.agents.toolbox import Toolbox, memory_of, toolbox_of
 from services.agents.written_turn import WrittenTurn
 from services.core.errors import CaravanError
 from services.core.status import error_of, status_of
 
-_MOST_HISTORY = 1000
+MOST_HISTORY = 1000
+"""Most earlier turns that a prompt is made of."""
 
 
 class TurnRun(WrittenTurn):
@@ -52,15 +53,22 @@ class TurnRun(WrittenTurn):
         self.inlined: Sequence[types_pb2.InterleavedContent] = ()
         self.history: Sequence[turns_pb2.Turn] = ()
         self._request, self._session_bank = record.request, ""
+        self._earlier = record.earlier
+        self._working: asyncio.Task[None] | None = None
+
+    def start(self) -> asyncio.Task[None]:
+        """Begins to run it; `run` looks after the rest. Cancelling the task stops the turn where it stands."""
+        self._working = asyncio.create_task(self._work(), name=f"work-{self.turn.turn_id}")
+        return self._working
 
     async def run(self) -> None:
-        """Runs it. Returns when the turn has ended or waits; what goes wrong in the turn ends the turn, not this.
+        """Runs it on to its end, or until it waits for the client; what goes wrong in the turn ends the turn, not this.
 
         Raises:
             LeaseLostError: It is somebody else's now.
-            UnavailableError: The store does not answer.
+            StoreAwayError: The store does not answer.
         """
-        work = asyncio.create_task(self._work())
+        work = self._working or self.start()
         told = [asyncio.create_task(event.wait()) for event in (self._lease.cancel, self._lease.lost)]
         try:
             await asyncio.wait([work, *told], return_when=asyncio.FIRST_COMPLETED)
@@ -81,7 +89,7 @@ class TurnRun(WrittenTurn):
         try:
             await self._prepare()
             await self._proceed()
-        except LeaseLostError:
+        except (LeaseLostError, StoreAwayError):
             raise
         except CaravanError as error:
             await self._fail(error)
@@ -93,7 +101,7 @@ class TurnRun(WrittenTurn):
         if step is None:
             self._begin_next()
             await self._go_on()
-        else:
+        elif not self._lease.is_first:
             await self.restart(step, "the process that ran it is gone")
         while self._status == turns_pb2.TURN_STATUS_IN_PROGRESS:
             step = self._open_step()
@@ -126,26 +134,19 @@ class TurnRun(WrittenTurn):
 
     def _begin_next(self) -> None:
         """Begins the step that follows from those before, or ends the turn."""
-        if self.config.input_shields and not self._has("shield_call"):
-            shield_call = turns_pb2.ShieldCallStep(touchpoint=turns_pb2.TOUCHPOINT_USER_INPUT)
-            return self.begin(turns_pb2.Step(shield_call=shield_call))
-        if self.box.memory is not None and not self._has("memory_retrieval"):
-            return self.begin(turns_pb2.Step(memory_retrieval=turns_pb2.MemoryRetrievalStep()))
+        for step in opening_steps(self.config):
+            if not self._has(step.WhichOneof("step_details")):
+                return self.begin(step)
         before = transcript.inferences(self.turn)
-        if not before:
-            return self._begin_inference()
         message = before[-1].inference.model_response
         if len(before) >= max_infer_iters(self.config):
             return self.end(_without_calls(message))
         if message.tool_calls:
             unanswered = transcript.unanswered(self.turn)
-            return self._begin_tools(message, unanswered) if unanswered else self._begin_inference()
+            return self._begin_tools(message, unanswered) if unanswered else self.begin(_inference(self.config))
         if self.config.HasField("response_format") and not asks_for_form(self, before[:-1]):
-            return self._begin_inference()
+            return self.begin(_inference(self.config))
         return self.end(message)
-
-    def _begin_inference(self) -> None:
-        self.begin(turns_pb2.Step(inference=turns_pb2.InferenceStep(model_id=self.config.model)))
 
     def _begin_tools(self, message: types_pb2.CompletionMessage, calls: Sequence[types_pb2.ToolCall]) -> None:
         ours = [call for call in calls if self.box.offered[call.tool_name].tool is not None]
@@ -214,24 +215,48 @@ class TurnRun(WrittenTurn):
     async def _earlier_turns(self) -> Sequence[turns_pb2.Turn]:
         if isinstance(self._request, agents_pb2.ExecuteTurnRequest):
             return self._request.turn_history
-        return await self.desk.store.last_turns(self._lease.turn.session, _MOST_HISTORY, self.turn.turn_id)
+        session = self._lease.turn.session
+        if self._earlier is None:
+            return await self.desk.store.last_turns(session, MOST_HISTORY, self.turn.turn_id)
+        return await self.desk.store.get_turns(session, self._earlier) if self._earlier else ()
 
     async def _fail(self, error: CaravanError) -> None:
         self.turn.error.CopyFrom(status_of(error))
         self.drop()
-        self.conclude(turns_pb2.TURN_STATUS_FAILED, events.turn_failed)
-        await self.commit()
+        await self.close_with(turns_pb2.TURN_STATUS_FAILED, events.turn_failed)
 
     async def _cancelled(self) -> None:
-        self.drop()
-        self.conclude(turns_pb2.TURN_STATUS_CANCELLED, events.turn_cancelled)
-        await self.commit()
+        """Ends the turn with what its tools have done so far; an end that it had come to is its end."""
+        self.outbox.discard()
+        if not self.is_ending:
+            await self.close_with(turns_pb2.TURN_STATUS_CANCELLED, events.turn_cancelled)
+        elif self.has_news:
+            await self.commit()
 
     def _open_step(self) -> turns_pb2.Step | None:
         return next((step for step in self.turn.steps if not step.HasField("completed_at")), None)
 
-    def _has(self, kind: str) -> bool:
+    def _has(self, kind: str | None) -> bool:
         return any(step.WhichOneof("step_details") == kind for step in self.turn.steps)
+
+
+def opening_steps(config: config_pb2.AgentConfig) -> list[turns_pb2.Step]:
+    """Returns what a turn does before anything depends on what the model said, in order.
+
+    Args:
+        config: What the turn runs with.
+    """
+    steps = [_inference(config)]
+    if memory_of(config) is not None:
+        steps.insert(0, turns_pb2.Step(memory_retrieval=turns_pb2.MemoryRetrievalStep()))
+    if config.input_shields:
+        shield_call = turns_pb2.ShieldCallStep(touchpoint=turns_pb2.TOUCHPOINT_USER_INPUT)
+        steps.insert(0, turns_pb2.Step(shield_call=shield_call))
+    return steps
+
+
+def _inference(config: config_pb2.AgentConfig) -> turns_pb2.Step:
+    return turns_pb2.Step(inference=turns_pb2.InferenceStep(model_id=config.model))
 
 
 def refusal(verdict: safety_pb2.RunShieldsResponse) -> types_pb2.CompletionMessage:

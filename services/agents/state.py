@@ -109,7 +109,13 @@ class NewTurn:
     """What it runs with: the agent's configuration with everything that the request overrides."""
 
     events: Sequence[events_pb2.TurnEventPayload]
-    """Its first events: `turn_start`."""
+    """Its first events: `turn_start`, and the beginning of its first step."""
+
+    steps: Sequence[turns_pb2.Step] = ()
+    """The step that begins with it, if one does, without `started_at`: readers see the turn's."""
+
+    earlier: int = 0
+    """Most turns before it whose identifiers are wanted."""
 
     session_ttl: timedelta | None = None
     """How long the session is kept after the turn. None: for ever. Ignored for a stateless turn."""
@@ -172,6 +178,11 @@ class Lease:
 
     _offset: int = field(default=0, init=False, repr=False)
 
+    @property
+    def is_first(self) -> bool:
+        """Whether nobody else has ever had it."""
+        return self.token == 1
+
     def now(self) -> timestamp_pb2.Timestamp:
         """Returns the store's time, for what steps record: whoever goes on with the turn has the same clock."""
         moment = timestamp_pb2.Timestamp()
@@ -196,6 +207,9 @@ class Started:
     first_sequence: int
     """Number of the first event that belongs to the call."""
 
+    earlier: Sequence[str] = ()
+    """Identifiers of the session's last turns before it, in the order in which they began, as many as were wanted."""
+
 
 @dataclass(frozen=True, slots=True)
 class TurnRecord:
@@ -209,6 +223,12 @@ class TurnRecord:
 
     config: config_pb2.AgentConfig
     """What it runs with."""
+
+    read_at: timestamp_pb2.Timestamp
+    """The store's time when it was read."""
+
+    earlier: Sequence[str] | None = None
+    """Identifiers of the session's last turns before it, in the order in which they began. None: they were not asked for."""
 
 
 @dataclass(frozen=True, slots=True)

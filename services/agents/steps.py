@@ -31,6 +31,8 @@ async def infer(run: TurnRun, step: turns_pb2.Step) -> None:
     """
 
     async def progress(delta: types_pb2.ContentDelta) -> None:
+        if delta.HasField("text") and not delta.text:
+            return
         await run.outbox.put(events.step_progress(step, delta))
 
     async def restart(reason: str) -> None:
@@ -132,7 +134,7 @@ async def run_tools(run: TurnRun, step: turns_pb2.Step) -> None:
     todo = _to_run(run, step)
     done: list[Done] = []
     async with run.elsewhere():
-        async for ended in run_calls(todo, run.desk.shields):
+        async for ended in run_calls(todo, run.desk.shields, run.desk.metrics):
             done.append(ended)
             _record(run, step, ended)
             if len(done) < len(todo):

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,6 +12,7 @@ from caravan.agents.v1 import tool_runtime_pb2, tools_pb2
 from caravan.types.v1 import types_pb2
 from services.agents.calling_once import CallingOnce, request_of
 from services.agents.state import Page
+from services.agents.telemetry import TurnMetrics
 from services.agents.tools.groups import GroupTool, ToolGroups
 from services.agents.tools.mcp import McpGroups
 from services.agents.tools.tool import Outcome, Tool, ToolError, facts_struct
@@ -35,7 +37,9 @@ _TYPES: Mapping[str, type | tuple[type, ...]] = {
 class ToolRuntime:
     """The tools of tool groups."""
 
-    def __init__(self, groups: ToolGroups, mcp: McpGroups, provider_id: str, once: CallingOnce) -> None:
+    def __init__(
+        self, groups: ToolGroups, mcp: McpGroups, provider_id: str, once: CallingOnce, metrics: TurnMetrics
+    ) -> None:
         """Runs and lists them.
 
         Args:
@@ -43,8 +47,10 @@ class ToolRuntime:
             mcp: For servers that are no group.
             provider_id: This provider.
             once: Makes calls that are to be repeatable.
+            metrics: Record the calls.
         """
         self._groups, self._mcp, self._provider_id, self._once = groups, mcp, provider_id, once
+        self._metrics = metrics
 
     async def invoke(self, request: tool_runtime_pb2.InvokeToolRequest) -> tool_runtime_pb2.InvokeToolResponse:
         """Runs a tool. What goes wrong in the tool is part of the response.
@@ -62,12 +68,15 @@ class ToolRuntime:
         tool = found.tool
         if tool is None:
             raise InvalidArgumentError.of("tool_name", "this tool is the client's to run")
-        once = request_of(request)
+        # It is made of all arguments.
+        once = await asyncio.to_thread(request_of, request) if request.request_id else None
+
+        async def call() -> tool_runtime_pb2.InvokeToolResponse:
+            return await self._timed(found.toolgroup_id, tool, arguments)
+
         if once is None:
-            return await _called(tool, arguments)
-        return await self._once.result(
-            once, lambda: _called(tool, arguments), idempotent=tool.idempotent, patience=tool.timeout
-        )
+            return await call()
+        return await self._once.result(once, call, idempotent=tool.idempotent, patience=tool.timeout)
 
     async def runtime_tools(self, request: tool_runtime_pb2.ListRuntimeToolsRequest) -> Page[tools_pb2.ToolDef]:
         """Returns a page of the tools of a group, of an MCP server, or of all groups, as a model sees them."""
@@ -118,6 +127,17 @@ class ToolRuntime:
                 raise tools
         message = f"there is no tool {name!r}; ListTools names those that there are"
         raise NotFoundError(message, resource_type="tool", resource_name=name)
+
+    async def _timed(
+        self, toolgroup_id: str, tool: Tool, arguments: Mapping[str, Any]
+    ) -> tool_runtime_pb2.InvokeToolResponse:
+        begun, outcome = time.monotonic(), "failed"
+        try:
+            response = await _called(tool, arguments)
+            outcome = "failed" if response.error_message else "succeeded"
+            return response
+        finally:
+            self._metrics.tool_called(tool.name, toolgroup_id, outcome, time.monotonic() - begun)
 
     def _shown(self, tool: GroupTool) -> tool_runtime_pb2.Tool:
         definition = _tool_def(tool.definition)

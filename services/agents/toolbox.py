@@ -74,6 +74,18 @@ Groups = Callable[[config_pb2.AgentConfig, dict[str, bytes]], Awaitable[Iterable
 """Finds the tools of a configuration's tool groups."""
 
 
+def memory_of(config: config_pb2.AgentConfig) -> tools_pb2.MemoryToolDefinition | None:
+    """Returns how retrieval works; None: there is none.
+
+    Args:
+        config: What the turn runs with.
+    """
+    defined = next((tool.memory for tool in reversed(config.tools) if tool.HasField("memory")), None)
+    if defined is None and any(group.name == MEMORY_GROUP for group in config.toolgroups):
+        return tools_pb2.MemoryToolDefinition()
+    return defined
+
+
 async def toolbox_of(
     config: config_pb2.AgentConfig, maker: ToolMaker, groups: Groups, files: dict[str, bytes]
 ) -> Toolbox:
@@ -89,19 +101,14 @@ async def toolbox_of(
         NotFoundError: There is no such tool group.
         InvalidArgumentError: Two tools have one name.
     """
-    memory: tools_pb2.MemoryToolDefinition | None = None
-    found: list[Offered] = []
-    for tool in config.tools:
-        if tool.HasField("memory"):
-            memory = tool.memory
-        else:
-            made = maker.make(tool, files)
-            found.append(Offered(maker.definition(tool), made, tool.input_shields, tool.output_shields))
-    if any(group.name == MEMORY_GROUP for group in config.toolgroups):
-        memory = memory or tools_pb2.MemoryToolDefinition()
+    found = [
+        Offered(maker.definition(tool), maker.make(tool, files), tool.input_shields, tool.output_shields)
+        for tool in config.tools
+        if not tool.HasField("memory")
+    ]
     found += await groups(config, files)
     found += [Offered(client_definition(tool)) for tool in config.client_tools]
-    return Toolbox(_by_name(found), memory)
+    return Toolbox(_by_name(found), memory_of(config))
 
 
 def client_definition(tool: tools_pb2.ToolDef) -> types_pb2.ToolDefinition:

@@ -15,6 +15,7 @@ from caravan.safety.v1 import safety_pb2
 from caravan.types.v1 import types_pb2
 from services.agents.peers import Shields
 from services.agents.shielding import masked_text, stops
+from services.agents.telemetry import TurnMetrics
 from services.agents.toolbox import Offered
 from services.agents.tools.tool import Outcome, ToolError, text_content
 from services.core.errors import CaravanError
@@ -45,14 +46,17 @@ class Done:
     """What shields found in its arguments and in its result."""
 
 
-async def run_calls(calls: Sequence[tuple[int, types_pb2.ToolCall, Offered]], shields: Shields) -> AsyncIterator[Done]:
+async def run_calls(
+    calls: Sequence[tuple[int, types_pb2.ToolCall, Offered]], shields: Shields, metrics: TurnMetrics
+) -> AsyncIterator[Done]:
     """Runs calls at the same time and yields each as it ends. Closing the iterator, and cancelling, ends those that still run.
 
     Args:
         calls: Place, call and tool of each.
         shields: Judge arguments and results.
+        metrics: Record the calls.
     """
-    running = [asyncio.create_task(_run(index, call, offered, shields)) for index, call, offered in calls]
+    running = [asyncio.create_task(_timed(index, call, offered, shields, metrics)) for index, call, offered in calls]
     try:
         for next_done in asyncio.as_completed(running):
             yield await next_done
@@ -92,6 +96,19 @@ def response_to(call: types_pb2.ToolCall, content: types_pb2.InterleavedContent)
     return types_pb2.ToolResponseMessage(call_id=call.call_id, tool_name=call.tool_name, content=content)
 
 
+async def _timed(
+    index: int, call: types_pb2.ToolCall, offered: Offered, shields: Shields, metrics: TurnMetrics
+) -> Done:
+    begun = time.monotonic()
+    done = await _run(index, call, offered, shields)
+    seconds = time.monotonic() - begun
+    outcome = "failed" if done.error is not None else "succeeded"
+    # Arguments and results may hold anything: neither is logged.
+    _log.info("tool_call", tool=call.tool_name, call_id=call.call_id, outcome=outcome, seconds=round(seconds, 3))
+    metrics.tool_called(call.tool_name, offered.toolgroup_id, outcome, seconds)
+    return done
+
+
 async def _run(index: int, call: types_pb2.ToolCall, offered: Offered, shields: Shields) -> Done:
     verdicts: list[tuple[turns_pb2.Touchpoint.ValueType, safety_pb2.RunShieldsResponse]] = []
     try:
@@ -112,6 +129,10 @@ async def _run(index: int, call: types_pb2.ToolCall, offered: Offered, shields: 
                 outcome = Outcome(text_content(masked), outcome.attachments)
     except (ToolError, CaravanError) as error:
         return _failed(index, call, error, verdicts)
+    except Exception as error:  # noqa: BLE001 - the outermost edge of a tool: a defect of it is no failure of the turn
+        # What it says may hold anything.
+        _log.error("tool_defect", tool=call.tool_name, call_id=call.call_id, error=type(error).__name__)
+        return _failed(index, call, ToolError(f"{call.tool_name} failed, for no reason that it knows of"), verdicts)
     content = _shortened(outcome.content)
     return Done(
         index,
@@ -124,15 +145,11 @@ async def _run(index: int, call: types_pb2.ToolCall, offered: Offered, shields: 
 
 async def _within_time(call: types_pb2.ToolCall, offered: Offered) -> Outcome:
     assert offered.tool is not None
-    begun = time.monotonic()
     try:
         async with asyncio.timeout(offered.timeout):
             return await offered.tool.run(arguments_of(call))
     except TimeoutError:
         raise ToolError(f"{call.tool_name} did not end within {offered.timeout:g} s and was stopped") from None
-    finally:
-        # Arguments and results may hold anything: neither is logged.
-        _log.info("tool_call", tool=call.tool_name, call_id=call.call_id, seconds=round(time.monotonic() - begun, 3))
 
 
 def _failed(

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from caravan.agents.v1 import agents_pb2, config_pb2, events_pb2, turns_pb2
@@ -12,10 +12,12 @@ from services.agents.agents import DEFAULT_PAGE, Agents
 from services.agents.configuration import effective
 from services.agents.ports import TurnStore
 from services.agents.resuming import resumed
+from services.agents.run import MOST_HISTORY, opening_steps
 from services.agents.runner import TurnRunner
 from services.agents.sessions import Sessions
 from services.agents.state import (
     Change,
+    Lease,
     NewTurn,
     Page,
     Request,
@@ -25,10 +27,13 @@ from services.agents.state import (
     TurnRecord,
     TurnRequest,
 )
+from services.agents.written_turn import named
 from services.core.errors import UnavailableError
 from services.core.status import error_from_status
 
 _CANCEL_SECONDS = 10.0
+# Rounds of the event loop in which a turn that has just begun can ask the model, before its first events are sent: the model takes longest.
+_HEAD_START = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,33 +70,35 @@ class Turns:
             request.overrides.enable_session_persistence
         )
         life = self._sessions.life(config) if keep else self._sessions.life(await self._agents.config(request.agent_id))
-        started = await self._begin(key, request, config, life, revision=revision, keep=keep)
+        new = self._new_turn(key, request, config, life, keep=keep)
+        started = await self._begin(new, revision, await _once(request))
         return Followed(started, request.cancel_on_disconnect)
 
     async def execute(self, request: agents_pb2.ExecuteTurnRequest) -> Followed:
         """Begins a turn whose history the caller brings; it ends with the call."""
         brought = request.WhichOneof("agent") == "agent_config"
-        agent_config = request.agent_config if brought else await self._agents.config(request.agent_id)
-        session = await asyncio.to_thread(lambda: SessionKey.stateless(Request.of(request)))
-        key = TurnKey(session, self._new_id())
-        started = await self._begin(key, request, effective(agent_config, request), None, revision=None, keep=False)
-        return Followed(started, cancel_on_disconnect=True)
+        # No session tells whether the agent is still there.
+        agent_config = request.agent_config if brought else await self._agents.current_config(request.agent_id)
+        once = await _once(request)
+        key = TurnKey(SessionKey.stateless(once), self._new_id())
+        new = self._new_turn(key, request, effective(agent_config, request), None, keep=False)
+        return Followed(await self._begin(new, None, once), cancel_on_disconnect=True)
 
     async def resume(self, request: agents_pb2.ResumeTurnRequest) -> Followed:
         """Goes on with a turn that waits for the client."""
-        self._runner.require_room()
         key = TurnKey(SessionKey(request.agent_id, request.session_id), request.turn_id)
         decided: list[TurnRecord] = []
 
         def decide(record: TurnRecord) -> Change:
-            change, turn = resumed(record.turn, request.tool_responses)
-            decided[:] = [TurnRecord(turn, record.request, record.config)]
+            change, turn = resumed(record, request.tool_responses)
+            decided[:] = [replace(record, turn=turn)]
             return change
 
         revision = request.revision if request.HasField("revision") else None
-        started = await self._store.resume_turn(key, decide, revision, Request.of(request))
-        if started.lease is not None:
-            self._runner.start(started.lease, decided[0])
+        with self._runner.room():
+            started = await self._store.resume_turn(key, decide, revision, await _once(request))
+            if started.lease is not None:
+                self._runner.start(started.lease, decided[0])
         return Followed(started, request.cancel_on_disconnect)
 
     async def follow(self, followed: Followed) -> AsyncIterator[events_pb2.TurnEvent]:
@@ -103,6 +110,8 @@ class Turns:
         key, first = followed.started.key, followed.started.first_sequence
         ended = False
         try:
+            for _ in range(_HEAD_START if followed.started.lease is not None else 0):
+                await asyncio.sleep(0)
             async with contextlib.aclosing(self._store.watch(key, first)) as watched:  # type: ignore[type-var]
                 async for event in watched:
                     turn = events.turn_of(event.payload)
@@ -138,10 +147,7 @@ class Turns:
             taken = await self._store.take_over(key)
             if taken is not None:
                 self._runner.start(*taken)
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_CANCEL_SECONDS):
-                    async for _ in self._store.watch(key):
-                        pass
+            await self._ended(key)
         return await self._store.get_turn(key)
 
     async def get(self, key: TurnKey) -> turns_pb2.Turn:
@@ -160,36 +166,54 @@ class Turns:
         """Yields the events of a turn from a number on."""
         return self._store.watch(key, from_sequence)
 
-    async def _begin(
-        self,
-        key: TurnKey,
-        request: TurnRequest,
-        config: config_pb2.AgentConfig,
-        life: timedelta | None,
-        *,
-        revision: int | None,
-        keep: bool,
-    ) -> Started:
-        self._runner.require_room()
-        # What hashes a request reads all of its documents.
-        once = await asyncio.to_thread(Request.of, request) if request.request_id else None
-        new = NewTurn(key, request, config, [events.turn_start(key.turn_id)], life, keep)
-        started = await self._store.begin_turn(new, revision, once)
-        if started.lease is not None:
-            self._runner.start(started.lease, TurnRecord(_begun(started, request), request, config))
+    async def _begin(self, new: NewTurn, revision: int | None, once: Request | None) -> Started:
+        with self._runner.room():
+            started = await self._store.begin_turn(new, revision, once)
+            if started.lease is not None:
+                self._runner.start(started.lease, _begun(new, started, started.lease))
         return started
 
+    def _new_turn(
+        self, key: TurnKey, request: TurnRequest, config: config_pb2.AgentConfig, life: timedelta | None, *, keep: bool
+    ) -> NewTurn:
+        news = [events.turn_start(key.turn_id)]
+        steps = []
+        # Documents are fetched and put where they belong before the first step; without any, it begins with the turn, in the same write.
+        if not request.documents:
+            steps = [named(opening_steps(config)[0], key.turn_id, self._new_id())]
+            news.append(events.step_start(steps[0]))
+        earlier = MOST_HISTORY if isinstance(request, agents_pb2.CreateTurnRequest) else 0
+        return NewTurn(key, request, config, news, steps, earlier, life, keep)
 
-def _begun(started: Started, request: TurnRequest) -> turns_pb2.Turn:
-    assert started.lease is not None
-    return turns_pb2.Turn(
+    async def _ended(self, key: TurnKey) -> None:
+        """Waits for a turn to end, for a while."""
+        last = (await self._store.get_turn(key)).last_sequence
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_CANCEL_SECONDS), contextlib.aclosing(self._store.watch(key, last)) as watched:  # type: ignore[type-var]
+                async for _ in watched:
+                    pass
+
+
+async def _once(request: TurnRequest | agents_pb2.ResumeTurnRequest) -> Request | None:
+    """What makes a call repeatable. All that is asked for goes into it, documents and tools' results too: not in the event loop."""
+    return await asyncio.to_thread(Request.of, request) if request.request_id else None
+
+
+def _begun(new: NewTurn, started: Started, lease: Lease) -> TurnRecord:
+    """A turn that has just begun, as it could be read."""
+    request = new.request
+    turn = turns_pb2.Turn(
         turn_id=started.key.turn_id,
         session_id=request.session_id if isinstance(request, agents_pb2.CreateTurnRequest) else "",
         agent_id=request.agent_id,
         input_messages=request.messages,
-        started_at=started.lease.started_at,
+        steps=new.steps,
+        started_at=lease.started_at,
         status=turns_pb2.TURN_STATUS_IN_PROGRESS,
     )
+    for step in turn.steps:
+        step.started_at.CopyFrom(lease.started_at)
+    return TurnRecord(turn, request, new.config, lease.started_at, started.earlier)
 
 
 def _raise_failure(turn: turns_pb2.Turn) -> None:

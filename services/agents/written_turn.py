@@ -15,6 +15,7 @@ from services.agents.desk import Desk
 from services.agents.outbox import Outbox
 from services.agents.state import Change, Lease
 from services.agents.usage import summed
+from services.core.errors import ResourceExhaustedError
 
 
 class WrittenTurn:
@@ -48,10 +49,9 @@ class WrittenTurn:
 
     def begin(self, step: turns_pb2.Step) -> None:
         """Adds a step that begins with the next commit."""
-        step.turn_id, step.step_id, step.attempts = self.turn.turn_id, self.desk.new_id(), 1
-        step.started_at.CopyFrom(self._lease.now())
         added = self.turn.steps.add()
-        added.CopyFrom(step)
+        added.CopyFrom(named(step, self.turn.turn_id, self.desk.new_id()))
+        added.started_at.CopyFrom(self._lease.now())
         self._steps[step.step_id] = added
         self._events.append(events.step_start(added))
 
@@ -60,6 +60,7 @@ class WrittenTurn:
         step.completed_at.CopyFrom(self._lease.now())
         self._steps[step.step_id] = step
         self._events.append(events.step_complete(step))
+        self.desk.metrics.step_ended(step)
 
     def changed(self, step: turns_pb2.Step, *news: events_pb2.TurnEventPayload) -> None:
         """Records a step that goes on, with the next commit."""
@@ -110,13 +111,19 @@ class WrittenTurn:
 
     async def commit(self) -> None:
         """Writes everything that has come together: one round trip."""
-        await self.desk.store.commit(self._lease, await self._change())
+        change = await self._change()
+        await self.desk.store.commit(self._lease, change)
+        if change.status not in (turns_pb2.TURN_STATUS_IN_PROGRESS, turns_pb2.TURN_STATUS_AWAITING_INPUT):
+            seconds = (self._lease.now().ToNanoseconds() - self._lease.started_at.ToNanoseconds()) / 1e9
+            self.desk.metrics.turn_ended(change.status, seconds)
 
     async def _change(self) -> Change:
         """Takes what has come together since the last commit, which has ended then. The steps go on; what is written of them does not."""
         if self._committing is not None:
-            await asyncio.shield(self._committing)
-            self._committing = None
+            await asyncio.wait([self._committing])
+            committed, self._committing = self._committing, None
+            # Once: the turn's end, which may be why this failed, is written after it.
+            committed.result()
         pieces = await self.outbox.taken()
         steps, self._steps = tuple(_copied(step) for step in self._steps.values()), {}
         news, self._events = (*pieces, *self._events), []
@@ -125,6 +132,23 @@ class WrittenTurn:
     async def commit_behind(self) -> None:
         """Writes everything that has come together while the turn goes on; what is written next waits for it."""
         self._committing = asyncio.create_task(self.desk.store.commit(self._lease, await self._change()))
+
+    async def close_with(
+        self,
+        status: turns_pb2.TurnStatus.ValueType,
+        event: Callable[[turns_pb2.Turn], events_pb2.TurnEventPayload],
+    ) -> None:
+        """Ends the turn where it stands, and writes that. Arguments as for `conclude`."""
+        self.conclude(status, event)
+        try:
+            await self.commit()
+        except ResourceExhaustedError:
+            # The turn has become so large that not even its end can be written with all of it. What is written stays for GetTurn.
+            del self.turn.steps[:]
+            del self.turn.output_attachments[:]
+            self.turn.ClearField("output_message")
+            self.conclude(status, event)
+            await self.commit()
 
     def drop(self) -> None:
         """Forgets what has not been written."""
@@ -138,6 +162,16 @@ class WrittenTurn:
             # Raised by what came after it, which waited for it.
             self._committing.exception()
         await self.outbox.close()
+
+    @property
+    def is_ending(self) -> bool:
+        """Whether the turn's end has come together, or is on its way to the store."""
+        return self._status != turns_pb2.TURN_STATUS_IN_PROGRESS
+
+    @property
+    def has_news(self) -> bool:
+        """Whether there are events that no commit has taken yet."""
+        return bool(self._events)
 
     @asynccontextmanager
     async def elsewhere(self) -> AsyncIterator[None]:
@@ -164,6 +198,18 @@ class WrittenTurn:
         """
         self._status = status
         self._events.append(event(self.turn))
+
+
+def named(step: turns_pb2.Step, turn_id: str, step_id: str) -> turns_pb2.Step:
+    """Gives a step that begins its names, and returns it.
+
+    Args:
+        step: The step.
+        turn_id: Of its turn.
+        step_id: Of its own.
+    """
+    step.turn_id, step.step_id, step.attempts = turn_id, step_id, 1
+    return step
 
 
 def _copied(step: turns_pb2.Step) -> turns_pb2.Step:

@@ -67,7 +67,7 @@ class Batcher(Generic[Item, Result]):
             self._worker.cancel()
             await asyncio.wait([self._worker])
         for job in self._jobs:
-            _fail(job, UnavailableError("the service is shutting down; try again", reason="SHUTTING_DOWN"))
+            _fail(job, _stopped())
         self._jobs.clear()
         await asyncio.to_thread(self._thread.shutdown)
 
@@ -111,7 +111,12 @@ class Batcher(Generic[Item, Result]):
     async def _compute(self, batch: list[tuple[_Job[Item, Result], int]]) -> None:
         items = [item for job, count in batch for item in job.items[job.taken - count : job.taken]]
         computing = asyncio.get_running_loop().run_in_executor(self._thread, batch[0][0].compute, items)
-        await asyncio.wait([computing])
+        try:
+            await asyncio.wait([computing])
+        except asyncio.CancelledError:
+            for job, _ in batch:
+                _fail(job, _stopped())
+            raise
         error = computing.exception()
         if error is not None:
             for job, _ in batch:
@@ -141,6 +146,10 @@ class Batcher(Generic[Item, Result]):
             if job.left:
                 self._jobs.append(job)
         return batch
+
+
+def _stopped() -> UnavailableError:
+    return UnavailableError("the service is shutting down; try again", reason="SHUTTING_DOWN")
 
 
 def _fail(job: _Job[Item, Result], error: BaseException) -> None:

@@ -63,7 +63,7 @@ class Kind(Enum):
     """The gateway's view of the provider: answers while it starts, and is not limited."""
 
     PLUMBING = "plumbing"
-    """Health, reflection, unknown methods: neither validated nor traced, and logged at debug level only."""
+    """Health, reflection, unknown methods, the gateway's polling: neither validated nor traced, logged at debug level."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,8 @@ import ipaddress
 import socket
 import ssl
 import urllib.parse
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import httpx
@@ -21,6 +23,8 @@ from services.core.errors import DeadlineExceededError, InvalidArgumentError, Un
 MOST_REDIRECTS = 3
 DEFAULT_PORTS = {"http": 80, "https": 443}
 SERVER_ERROR = 500
+# Longest time without a byte.
+_IDLE_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,24 +64,56 @@ async def fetch(uri: str, limits: FetchLimits, field: str) -> Fetched:
     """
     if uri.startswith("data:"):
         return _from_data_uri(uri, limits, field)
+    async with opened(uri, limits, field) as response:
+        if response.status_code != httpx.codes.OK:
+            raise InvalidArgumentError.of(field, f"the address answers with HTTP status {response.status_code}")
+        content = await read_limited(response, limits, field)
+        return Fetched(content, response.headers.get("content-type", "").split(";")[0].strip())
+
+
+@asynccontextmanager
+async def opened(
+    uri: str, limits: FetchLimits, field: str, headers: Mapping[str, str] | None = None
+) -> AsyncIterator[httpx.Response]:
+    """Asks for an `http:` or `https:` URI and follows redirects; yields the response, whose body is still to be read.
+
+    Args:
+        uri: What to fetch.
+        limits: How far to go; `max_bytes` is for the reader to keep.
+        field: Path of the request's field that holds the URI, for errors.
+        headers: Headers of the request.
+
+    Raises:
+        InvalidArgumentError: The URI is malformed, or points where it must not.
+        DeadlineExceededError: It took too long, reading included.
+        UnavailableError: The server fails or cannot be reached.
+    """
     try:
-        async with asyncio.timeout(limits.timeout):
-            return await _follow(uri, limits, field)
+        async with asyncio.timeout(limits.timeout), http_client(min(limits.timeout, _IDLE_SECONDS)) as client:
+            response = await _follow(client, uri, limits, field, headers or {})
+            try:
+                yield response
+            finally:
+                await response.aclose()
     except (TimeoutError, httpx.TimeoutException) as error:
-        raise DeadlineExceededError(f"{field}: the address did not answer within {limits.timeout:g} s") from error
-    except (httpx.HTTPError, OSError) as error:
+        message = f"{field}: the address did not send all of it within {limits.timeout:g} s, or stood still"
+        raise DeadlineExceededError(message) from error
+    except httpx.HTTPError as error:
         raise UnavailableError(
             f"{field}: the address cannot be reached: {type(error).__name__}", retry_after=5.0
         ) from error
 
 
-async def _follow(uri: str, limits: FetchLimits, field: str) -> Fetched:
-    async with http_client(limits.timeout) as client:
-        for _ in range(MOST_REDIRECTS + 1):
-            answer = await _get(client, uri, limits, field)
-            if isinstance(answer, Fetched):
-                return answer
-            uri = urllib.parse.urljoin(uri, answer)
+async def _follow(
+    client: httpx.AsyncClient, uri: str, limits: FetchLimits, field: str, headers: Mapping[str, str]
+) -> httpx.Response:
+    """Follows redirects to a response that is none, and no failure of the server's."""
+    for _ in range(MOST_REDIRECTS + 1):
+        response = await _get(client, uri, limits, field, headers)
+        if not response.is_redirect:
+            return response
+        await response.aclose()
+        uri = urllib.parse.urljoin(uri, response.headers.get("location", ""))
     raise InvalidArgumentError.of(field, f"redirects more than {MOST_REDIRECTS} times; give the final address")
 
 
@@ -95,25 +131,24 @@ def _tls_context() -> ssl.SSLContext:
     return httpx.create_ssl_context(trust_env=False)
 
 
-async def _get(client: httpx.AsyncClient, uri: str, limits: FetchLimits, field: str) -> Fetched | str:
-    """One request: the content, or where it redirects to."""
+async def _get(
+    client: httpx.AsyncClient, uri: str, limits: FetchLimits, field: str, headers: Mapping[str, str]
+) -> httpx.Response:
+    """One request, to an address that was checked."""
     url = parsed_url(uri, field)
-    host, port = url.host, url.port or DEFAULT_PORTS[url.scheme]
-    address = await checked_address(host, port, limits, field)
-    authority = url.netloc.decode("ascii")
+    address = await checked_address(url.host, url.port or DEFAULT_PORTS[url.scheme], limits, field)
     request = client.build_request(
-        "GET", url.copy_with(host=address), headers={"Host": authority}, extensions={"sni_hostname": host}
+        "GET",
+        url.copy_with(host=address),
+        headers={**headers, "Host": url.netloc.decode("ascii")},
+        extensions={"sni_hostname": url.host},
     )
     response = await client.send(request, stream=True)
-    try:
-        if response.is_redirect:
-            return str(response.headers.get("location", ""))
-        _check_status(response.status_code, field)
-        return Fetched(
-            await read_limited(response, limits, field), response.headers.get("content-type", "").split(";")[0].strip()
-        )
-    finally:
+    if response.status_code >= SERVER_ERROR:
         await response.aclose()
+        message = f"{field}: the address answers with HTTP status {response.status_code}"
+        raise UnavailableError(message, retry_after=5.0)
+    return response
 
 
 def parsed_url(uri: str, field: str) -> httpx.URL:
@@ -157,13 +192,6 @@ async def checked_address(host: str, port: int, limits: FetchLimits, field: str)
             field, "points to a private address, which this service does not fetch from; send the content itself"
         )
     return addresses[0]
-
-
-def _check_status(status: int, field: str) -> None:
-    if status >= SERVER_ERROR:
-        raise UnavailableError(f"{field}: the address answers with HTTP status {status}", retry_after=5.0)
-    if status != httpx.codes.OK:
-        raise InvalidArgumentError.of(field, f"the address answers with HTTP status {status}")
 
 
 async def read_limited(response: httpx.Response, limits: FetchLimits, field: str) -> bytes:

@@ -6,7 +6,8 @@ Neither the contents of messages nor credentials are logged.
 import logging
 import sys
 from collections.abc import MutableMapping
-from typing import Any, Literal
+from contextlib import suppress
+from typing import Any, Literal, TextIO, cast
 
 import structlog
 from structlog.typing import Processor
@@ -37,15 +38,16 @@ def configure_logs(level: Level = "info", output: Format = "json") -> None:
             structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback)
         ]
     )
+    stderr = _Lossy(sys.stderr)
     number = logging.getLevelNamesMapping()[level.upper()]
     # Our own logs go straight to stderr: the standard library's machinery costs more than the rest of a call's bookkeeping.
     structlog.configure(
         processors=[*shared, *last],
-        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(cast("TextIO", stderr)),
         wrapper_class=structlog.make_filtering_bound_logger(number),
         cache_logger_on_first_use=True,
     )
-    handler = logging.StreamHandler(sys.stderr)
+    handler = logging.StreamHandler(stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[structlog.stdlib.add_logger_name, structlog.stdlib.ExtraAdder(), *shared],
@@ -55,6 +57,22 @@ def configure_logs(level: Level = "info", output: Format = "json") -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(number)
+
+
+class _Lossy:
+    """A stream that loses what it cannot write: when nobody reads the log any more, calls are answered all the same."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> None:
+        # ValueError: it is closed on this side.
+        with suppress(OSError, ValueError):
+            self._stream.write(text)
+
+    def flush(self) -> None:
+        with suppress(OSError, ValueError):
+            self._stream.flush()
 
 
 def _add_request(logger: Any, method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

@@ -80,6 +80,12 @@ class Provider(ABC):
             CaravanError: It cannot start; the message says what to do. The process logs it and exits with 1.
         """
 
+    async def drain(self) -> None:  # noqa: B027 - mostly what runs is a call
+        """Tells what runs without a call, for instance a training, to end, and does not wait for it.
+
+        Called when the server begins to drain, if `start` has returned; `stop` follows when no call runs any more.
+        """
+
     async def stop(self) -> None:  # noqa: B027 - or to stop
         """Frees what it holds. Called once, when no API call runs any more, also after a `start` that failed."""
 

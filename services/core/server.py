@@ -10,7 +10,7 @@ import sys
 import threading
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import grpc
 import structlog
@@ -20,7 +20,7 @@ from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 from grpc_reflection.v1alpha._async import ReflectionServicer
 
 from caravan.providers.v1 import providers_pb2_grpc
-from services.core import validation
+from services.core import heap, validation
 from services.core.calls import Calls, Draining, Handler, Kind, Limits, Method, UnknownMethods
 from services.core.credentials import server_credentials
 from services.core.errors import CaravanError, FailedPreconditionError
@@ -34,6 +34,8 @@ from services.core.telemetry import Telemetry
 __all__ = ["Binding", "ServiceServer", "parse_settings", "run"]
 
 PROVIDER_SERVICE = "caravan.providers.v1.ProviderService"
+# The gateway asks it every second: neither logs nor traces are about that.
+_POLLED = (PROVIDER_SERVICE, "DescribeProvider")
 # Seconds that calls which were told to end get before the server goes on without them.
 _STOP_SECONDS = 5.0
 # Seconds during which calls are refused in so many words, before gRPC's own shutdown refuses them.
@@ -60,6 +62,13 @@ class Binding:
     """The service's implementation."""
 
 
+class Closing(Protocol):
+    """Something that is closed in the end."""
+
+    async def close(self) -> None:
+        """Closes it."""
+
+
 class ServiceServer:
     """The gRPC server of one process: its services, health, reflection and, with a provider, ProviderService, on one port.
 
@@ -78,6 +87,7 @@ class ServiceServer:
         telemetry: Telemetry | None = None,
         health: HealthServicer | None = None,
         also_reflected: Sequence[str] = (),
+        closing: Sequence[Closing] = (),
     ) -> None:
         """Makes the server; nothing happens before `start`.
 
@@ -91,6 +101,7 @@ class ServiceServer:
             telemetry: Traces and metrics. None: as the settings say.
             health: Answers for more than this process. None: health shows the readiness.
             also_reflected: Full names of services that reflection describes although others answer them; their stubs must be imported.
+            closing: What the services hold beside the provider; closed in this order when no call runs and the provider has stopped.
         """
         self.settings = settings
         self.provider = provider
@@ -110,6 +121,7 @@ class ServiceServer:
         self.telemetry.observe_active(lambda: self._calls.active)
         self._health = health
         self._also_reflected = tuple(also_reflected)
+        self._closing = tuple(closing)
         self._server: grpc.aio.Server | None = None
         self._starting: asyncio.Task[None] | None = None
         self._stopping: asyncio.Task[None] | None = None
@@ -158,7 +170,10 @@ class ServiceServer:
             unsubscribe()
 
     async def drain(self) -> None:
-        """Stops in order: reports NOT_SERVING, refuses new calls, lets running ones finish for `drain_seconds`, stops the provider."""
+        """Stops in order: reports NOT_SERVING, refuses new calls, lets running ones finish for `drain_seconds`, stops the provider.
+
+        Work that the provider does without a call begins to end at once, beside the calls.
+        """
         await self._stop(self.settings.drain_seconds, delay=self.settings.drain_delay_seconds)
 
     async def stop(self) -> None:
@@ -220,7 +235,8 @@ class ServiceServer:
             wrapped = {}
             for name, handler in handlers.items():
                 streams = handler.request_streaming or handler.response_streaming
-                wrapped[name] = self._calls.wrap(Method(service, name, kind, streams), handler)
+                own_kind = Kind.PLUMBING if (service, name) == _POLLED else kind
+                wrapped[name] = self._calls.wrap(Method(service, name, own_kind, streams), handler)
                 request_class = getattr(handler.request_deserializer, "__self__", None)
                 if kind is not Kind.PLUMBING and request_class is not None:
                     validation.prepare(request_class)
@@ -262,10 +278,14 @@ class ServiceServer:
         try:
             if self._health is not None:
                 self._health.drain()
+            if self.provider is not None and self._limits.not_started is None:
+                await self._ending("provider_drain_failed", self.provider.drain())
             await self._pause(delay)
             if self._server is not None:
                 await self._finish_calls(self._server, grace)
             await self._stop_provider()
+            for part in self._closing:
+                await self._ending("close_failed", part.close())
             await self.telemetry.shutdown()
         finally:
             self._stopped.set()
@@ -294,10 +314,13 @@ class ServiceServer:
             self._starting.cancel()
             await asyncio.wait((self._starting,), timeout=_STOP_SECONDS)
         if self.provider is not None:
-            try:
-                await self.provider.stop()
-            except Exception:  # noqa: BLE001 - the process ends anyway, but in order
-                _log.exception("provider_stop_failed", provider_id=self.provider.provider_id)
+            await self._ending("provider_stop_failed", self.provider.stop())
+
+    async def _ending(self, failure: str, work: Awaitable[None]) -> None:
+        try:
+            await work
+        except Exception:  # noqa: BLE001 - the process ends anyway, but in order
+            _log.exception(failure, provider_id=self.settings.provider_id)
 
 
 S = TypeVar("S", bound=ServiceSettings)
@@ -340,6 +363,7 @@ async def _serve(app_factory: AppFactory[S], settings: S) -> int:
         await asyncio.wait((ready, signals.first), return_when=asyncio.FIRST_COMPLETED)
         if ready.done():
             await ready
+            heap.set_apart()
             _announce("serving", address=server.address)
             await signals.first
         ready.cancel()

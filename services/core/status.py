@@ -1,5 +1,6 @@
 """Errors on the wire: the one table from error to code, google.rpc details, and the way back for callers of other services."""
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TypeVar
 
@@ -54,6 +55,12 @@ _KIN: dict[grpc.StatusCode, grpc.StatusCode] = {
     grpc.StatusCode.UNKNOWN: grpc.StatusCode.INTERNAL,
     grpc.StatusCode.DATA_LOSS: grpc.StatusCode.INTERNAL,
 }
+
+# What gRPC's core says, without details, of a message above a limit; it is told by its size and never read.
+_TOO_LARGE = re.compile(
+    r"(SERVER: Received|SERVER: Sent|CLIENT: Received|CLIENT: Sent) message larger than max \((\d+) vs\. (\d+)\)"
+)
+_ANSWERS = ("SERVER: Sent", "CLIENT: Received")
 
 _BY_NUMBER: dict[int, grpc.StatusCode] = {code.value[0]: code for code in grpc.StatusCode}
 
@@ -138,6 +145,33 @@ def error_from_rpc(error: grpc.aio.AioRpcError) -> CaravanError:
     return _error(error.code(), error.details() or error.code().name, _received_details(error))
 
 
+def too_large(size: int, limit: int, *, answer: bool = False) -> ResourceExhaustedError:
+    """Returns the error for a message above a limit.
+
+    Args:
+        size: Size of the message in bytes.
+        limit: Largest size in bytes.
+        answer: It is a response, otherwise a request.
+    """
+    advice = (
+        "ask for less at once"
+        if answer
+        else "send less at once, or in parts by a client-streamed RPC where there is one"
+    )
+    text = f"the {'response' if answer else 'request'} message has {size} bytes, the limit is {limit}: {advice}"
+    return ResourceExhaustedError(text, subject="message size", reason="MESSAGE_TOO_LARGE")
+
+
+def too_large_told(message: str) -> ResourceExhaustedError | None:
+    """Returns the error for what gRPC's core says of a message above a limit; None: it says something else.
+
+    Args:
+        message: Message of a status without details.
+    """
+    found = _TOO_LARGE.search(message)
+    return too_large(int(found[2]), int(found[3]), answer=found[1] in _ANSWERS) if found else None
+
+
 def error_from_status(status: status_pb2.Status, metadata: Mapping[str, str] | None = None) -> CaravanError:
     """Returns the error that a status tells of, its reason, metadata and details kept.
 
@@ -155,6 +189,8 @@ def _error(
     code = _KIN.get(received, received)
     kind = next((kind for kind, own in CODES.items() if own is code), InternalError)
     info = details.get(error_details_pb2.ErrorInfo) or error_details_pb2.ErrorInfo()
+    if not info.reason and (told := too_large_told(message)) is not None:
+        return told
     reason = info.reason or received.name
     metadata = {**info.metadata, **(more or {})}
     if kind is InvalidArgumentError:

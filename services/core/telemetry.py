@@ -33,17 +33,18 @@ FLUSH_SECONDS = 3.0
 _METRIC_INTERVAL_MILLIS = 15_000
 
 _propagator = TraceContextTextMapPropagator()
-# Codes that say that the server is at fault (OpenTelemetry's conventions for gRPC server spans).
-_SERVER_FAULTS = frozenset(
-    {
+SERVER_FAULTS: frozenset[int] = frozenset(
+    code.value[0]
+    for code in (
         grpc.StatusCode.UNKNOWN,
         grpc.StatusCode.DEADLINE_EXCEEDED,
         grpc.StatusCode.UNIMPLEMENTED,
         grpc.StatusCode.INTERNAL,
         grpc.StatusCode.UNAVAILABLE,
         grpc.StatusCode.DATA_LOSS,
-    }
+    )
 )
+"""Numbers of the codes that say that the server is at fault (OpenTelemetry's conventions for gRPC server spans)."""
 
 
 @dataclass(slots=True)
@@ -158,7 +159,7 @@ class Telemetry:
         call.span.set_attribute("rpc.grpc.status_code", number)
         if reason:
             call.span.set_attribute("error.type", reason)
-        if code in _SERVER_FAULTS:
+        if number in SERVER_FAULTS:
             call.span.set_status(StatusCode.ERROR, reason)
         call.span.end()
         otel_context.detach(call.token)

@@ -62,7 +62,7 @@ class ShieldFollower:
         """Begins to follow."""
         self._task = asyncio.create_task(self._follow(), name="follow shields")
 
-    async def stop(self) -> None:
+    async def close(self) -> None:
         """Ends it."""
         if self._task is not None:
             self._task.cancel()

@@ -37,6 +37,7 @@ from services.memory.servicer import (
 )
 from services.memory.settings import MemorySettings
 from services.memory.sources import Sources
+from services.memory.telemetry import observe_banks
 from services.memory.tokenizers import Tokenizers
 
 
@@ -50,6 +51,7 @@ def build(settings: MemorySettings) -> ServiceServer:
     readiness = Readiness()
     store = make_store(settings, readiness)
     banks = BankTable()
+    observe_banks(banks)
     embedder = InferenceEmbedder(gateway, settings.embedding)
     limits = settings.documents
     extractor = Extractor(limits.extraction_workers, limits.extraction_seconds, limits.extraction_memory_bytes)

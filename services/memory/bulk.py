@@ -23,6 +23,7 @@ from services.memory.extraction.media_types import known as known_type
 from services.memory.ports import Store
 from services.memory.records import DocumentWrite
 from services.memory.sources import of_data
+from services.memory.telemetry import documents_written
 
 _PROGRESS_SECONDS = 1.0
 _ATTEMPTS = 5
@@ -258,16 +259,19 @@ class BulkInsertion:
             await self._done(one.arrived)
             await self._events.put(memory_pb2.BulkInsertDocumentsResponse(document=result))
 
-    async def _written(self, writes: Sequence[DocumentWrite]) -> dict[str, memory_pb2.DocumentResult]:
-        """Writes documents; returns the results, none when one of them has lost a race."""
+    async def _written(
+        self, writes: Sequence[DocumentWrite], *, last: bool = False
+    ) -> dict[str, memory_pb2.DocumentResult]:
+        """Writes documents; returns the results, none when one of them has lost a race and this is not the last attempt."""
         if not writes:
             return {}
         try:
             results = await self._store.write_documents(self._bank.store_id, writes)
         except CaravanError as error:
-            if not _lost_race(error):
+            if last or not _lost_race(error):
                 raise
             return {}
+        documents_written(self._bank, writes)
         return {result.document_id: result for result in results}
 
     async def _alone(self, one: _Prepared) -> memory_pb2.DocumentResult:
@@ -278,11 +282,8 @@ class BulkInsertion:
             if planned.unchanged is not None:
                 return planned.unchanged
             assert planned.write is not None
-            try:
-                return (await self._store.write_documents(self._bank.store_id, [planned.write]))[0]
-            except CaravanError as error:
-                if not _lost_race(error) or attempt == _ATTEMPTS - 1:
-                    raise
+            if written := await self._written([planned.write], last=attempt == _ATTEMPTS - 1):
+                return written[one.arrived.document_id]
             planned = await self._plan(one.arrived)
         raise AssertionError
 

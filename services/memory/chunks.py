@@ -17,6 +17,7 @@ from services.memory.idempotency import Once
 from services.memory.ports import Embedder, Store
 from services.memory.preparation import chunk_id
 from services.memory.records import ChunkBatch, Receipt
+from services.memory.telemetry import chunks_inserted
 from services.memory.vectors import embedded, given
 
 _MOST_CHARS = 1_000_000
@@ -52,6 +53,7 @@ class Chunks:
             vectors = await self._vectors(bank, request.chunks, chunks)
             expires_at = self._clock() + ttl if ttl is not None else None
             await self._store.insert_chunks(bank.store_id, ChunkBatch(chunks, vectors), expires_at, receipt)
+            chunks_inserted(bank, len(chunks))
 
         response = vector_io_pb2.InsertChunksResponse(chunk_ids=[chunk.chunk_id for chunk in chunks])
         return await self._once.run(bank, request, vector_io_pb2.InsertChunksResponse, lambda _: response, work)

@@ -8,16 +8,17 @@ from typing import Any
 
 from caravan.memory.v1 import memory_pb2
 from services.core.errors import AbortedError, NotFoundError
+from services.core.paging import last_of, page_size, token_after
 from services.memory.banks import Bank
 from services.memory.changes import Changes, Planned
 from services.memory.checks import check_name, check_unique
 from services.memory.chunking import Window
 from services.memory.filters import check_filter
 from services.memory.idempotency import Once
-from services.memory.paging import last_of, page_size, token_after
 from services.memory.ports import Store
 from services.memory.records import DocumentRecord, Receipt, Selection
 from services.memory.responses import Responses
+from services.memory.telemetry import documents_written
 
 # Documents of one call whose text is extracted and embedded at a time.
 _AT_ONCE = 8
@@ -136,7 +137,7 @@ class Documents:
         where = request.filter if request.HasField("filter") else None
         if where is not None:
             check_filter(where, "filter")
-        first = (last_of(request) or [""])[0]
+        first = (last_of(request.page_token, request, str) or [""])[0]
 
         async def read(last: memory_pb2.StoredDocument | None, limit: int) -> Sequence[memory_pb2.StoredDocument]:
             after = first if last is None else last.document_id
@@ -145,7 +146,7 @@ class Documents:
         found, more = await self._responses.page(read, page_size(request), memory_pb2.StoredDocument.ByteSize)
         page = memory_pb2.ListDocumentsResponse(data=found)
         if more:
-            page.next_page_token = token_after(request, [page.data[-1].document_id])
+            page.next_page_token = token_after(request, page.data[-1].document_id)
         return page
 
     async def delete(
@@ -199,10 +200,13 @@ class Documents:
                 if not writes and receipt is None:
                     return []
                 try:
-                    return await self._store.write_documents(bank.store_id, writes, receipt)
+                    written = await self._store.write_documents(bank.store_id, writes, receipt)
                 except (AbortedError, NotFoundError) as error:
                     if error.reason not in ("STALE_REVISION", "DOCUMENT_NOT_FOUND") or attempt == _ATTEMPTS - 1:
                         raise
+                else:
+                    documents_written(bank, writes)
+                    return written
             raise AssertionError
 
         return await self._once.run(bank, request, response_class, respond, work)

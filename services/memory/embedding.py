@@ -25,6 +25,7 @@ from services.core.gateway import Gateway
 from services.core.provider_data import provider_data_text
 from services.memory import content
 from services.memory.ports import Embedder, EmbeddingModel
+from services.memory.telemetry import texts_wanted
 
 Vector = NDArray[np.float32]
 _Key = tuple[str, int, bytes]
@@ -155,6 +156,7 @@ class InferenceEmbedder(Embedder):
         if not texts:
             return np.empty((0, dimension), np.float32)
         if provider_data_text() is not None:
+            texts_wanted(len(texts), cached=False)
             return await self._embed_alone(model, dimension, texts)
         found = np.empty((len(texts), dimension), np.float32)
         # In stretches, so that a long document neither waits for room that it takes itself nor keeps others out.
@@ -164,6 +166,8 @@ class InferenceEmbedder(Embedder):
             keys = [_key(model, dimension, text) for text in part]
             vectors = {key: vector for key in keys if (vector := self._cache.get(key)) is not None}
             missing = {key: text for key, text in zip(keys, part, strict=True) if key not in vectors}
+            texts_wanted(len(vectors), cached=True)
+            texts_wanted(len(missing), cached=False)
             if missing:
                 vectors |= await self._shared(model, dimension, list(missing.items()))
             for place, key in enumerate(keys, start):

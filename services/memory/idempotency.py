@@ -3,12 +3,12 @@
 import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from google.protobuf.message import Message
 
 from services.core.errors import AbortedError, InvalidArgumentError
+from services.core.keyed_locks import KeyedLocks
 from services.memory.banks import Bank
 from services.memory.ports import Store
 from services.memory.records import Receipt
@@ -17,14 +17,6 @@ from services.memory.records import Receipt
 _SMALL = 65_536
 
 Response = TypeVar("Response", bound=Message)
-
-
-@dataclass(slots=True)
-class _Turn:
-    """The calls of one request_id: one after the other."""
-
-    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
-    users: int = 0
 
 
 class Once:
@@ -37,7 +29,7 @@ class Once:
             store: Keeps the receipts.
         """
         self._store = store
-        self._turns: dict[tuple[str, str, str], _Turn] = {}
+        self._locks = KeyedLocks()
 
     async def run(
         self,
@@ -65,17 +57,10 @@ class Once:
         is_small = request.ByteSize() <= _SMALL
         fingerprint = _fingerprint(request) if is_small else await asyncio.to_thread(_fingerprint, request)
         receipt = Receipt(rpc, request.request_id, fingerprint, respond)
-        turn = self._turns.setdefault((bank.store_id, rpc, request.request_id), _Turn())
-        turn.users += 1
-        try:
-            async with turn.lock:
-                return await self._kept(bank, receipt, response_class) or await self._first(
-                    bank, receipt, response_class, work
-                )
-        finally:
-            turn.users -= 1
-            if not turn.users:
-                self._turns.pop((bank.store_id, rpc, request.request_id), None)
+        async with self._locks.held((bank.store_id, rpc, request.request_id)):
+            return await self._kept(bank, receipt, response_class) or await self._first(
+                bank, receipt, response_class, work
+            )
 
     async def _first(
         self,

@@ -5,10 +5,10 @@ from collections.abc import Callable
 
 from caravan.memory.v1 import keyvalue_pb2
 from services.core.errors import InvalidArgumentError, NotFoundError
+from services.core.paging import last_of, page_size, token_after
 from services.memory.banks import Bank
 from services.memory.checks import check_name
 from services.memory.idempotency import Once
-from services.memory.paging import last_of, page_size, token_after
 from services.memory.ports import Store
 from services.memory.records import Receipt
 from services.memory.responses import Responses
@@ -115,7 +115,7 @@ class Values:
     async def list(self, bank: Bank, request: keyvalue_pb2.ListValuesRequest) -> keyvalue_pb2.ListValuesResponse:
         """Lists keys."""
         check_name(request.prefix, "prefix")
-        first = (last_of(request) or [""])[0]
+        first = (last_of(request.page_token, request, str) or [""])[0]
 
         async def read(last: keyvalue_pb2.KeyValueEntry | None, limit: int) -> list[keyvalue_pb2.KeyValueEntry]:
             after = first if last is None else last.key
@@ -126,5 +126,5 @@ class Values:
         found, more = await self._responses.page(read, page_size(request), keyvalue_pb2.KeyValueEntry.ByteSize)
         page = keyvalue_pb2.ListValuesResponse(data=found)
         if more:
-            page.next_page_token = token_after(request, [page.data[-1].key])
+            page.next_page_token = token_after(request, page.data[-1].key)
         return page

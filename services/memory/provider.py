@@ -86,6 +86,7 @@ class MemoryProvider(Provider):
             CaravanError: It cannot be opened.
         """
         await self._store.start()
+        await self._extractor.start()
         self._purging = asyncio.create_task(self._purge())
 
     async def stop(self) -> None:

@@ -1,6 +1,7 @@
 """Searching one bank: stages, merging, second judgement, threshold."""
 
 import asyncio
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -16,6 +17,7 @@ from services.memory.ports import Embedder, Store
 from services.memory.ranking import Found
 from services.memory.records import BankKind, Match, WordQuery
 from services.memory.reranking import Reranker
+from services.memory.telemetry import searched
 from services.memory.vectors import embedded
 
 if TYPE_CHECKING:
@@ -120,7 +122,7 @@ class Queries:
             FailedPreconditionError: A model is gone.
             UnavailableError: A model or the store does not answer.
         """
-        mode = checked_mode(bank, question)
+        mode, started = checked_mode(bank, question), time.monotonic()
         words = self._words(question, mode)
         found = await self._found(bank, question, mode, words)
         if not question.params.HasField("rerank"):
@@ -136,6 +138,7 @@ class Queries:
         hits = hits[: question.chunks]
         if words is not None and hits:
             await _highlight(hits, words, bank.spec.language)
+        searched(mode, started)
         return hits
 
     def _words(self, question: Question, mode: query_pb2.QueryMode.ValueType) -> WordQuery | None:

@@ -43,7 +43,7 @@ class DocumentSettings(BaseModel):
     extraction_workers: int = Field(default=2, ge=1, le=256, description="Most processes that extract text.")
     extraction_seconds: float = Field(default=60.0, gt=0, description="Longest time to extract one document's text.")
     extraction_memory_bytes: int = Field(
-        default=2 << 30, ge=256 << 20, description="Most address space of a process that extracts text."
+        default=2 << 30, ge=256 << 20, description="Most memory of a process that extracts text."
     )
 
     @property

@@ -9,8 +9,8 @@ from caravan.post_training.v1 import post_training_pb2_grpc
 from caravan.reward_scoring.v1 import reward_scoring_pb2_grpc
 from caravan.synthetic_data.v1 import synthetic_data_pb2_grpc
 from services.core.gateway import Gateway
+from services.core.redis.connection import Connection
 from services.core.server import Binding, ServiceServer
-from services.post_training.connection import Connection
 from services.post_training.datasets.assembly import DatasetsPart
 from services.post_training.executors.exporting import ProcessExporter
 from services.post_training.executors.local import LocalExecutor
@@ -39,6 +39,7 @@ from services.post_training.serving.models_over_grpc import GrpcChat, GrpcModels
 from services.post_training.serving.registrar import ModelRegistrar
 from services.post_training.settings import PostTrainingSettings
 from services.post_training.storage import Storage
+from services.post_training.store import connect
 from services.post_training.synthesis.calls_in_redis import CallsInRedis
 from services.post_training.synthesis.servicer import SyntheticDataServicer
 from services.post_training.synthesis.synthesis import Synthesis
@@ -68,16 +69,6 @@ class _Ground:
     store: RedisJobs
     models: GrpcModels
     registrar: ModelRegistrar
-
-
-class PostTrainingServer(ServiceServer):
-    """Stops trainings as soon as it begins to drain: they need the time to write their checkpoints."""
-
-    async def drain(self) -> None:
-        """See ServiceServer."""
-        assert isinstance(self.provider, PostTrainingProvider)
-        self.provider.drain()
-        await super().drain()
 
 
 def build(settings: PostTrainingSettings) -> ServiceServer:
@@ -125,11 +116,11 @@ def build(settings: PostTrainingSettings) -> ServiceServer:
         ground.gateway,
         [planner, *closing],
     )
-    return PostTrainingServer(settings, bindings, provider)
+    return ServiceServer(settings, bindings, provider)
 
 
 def _ground(settings: PostTrainingSettings) -> _Ground:
-    connection, storage = Connection(settings.connection), Storage(settings.storage_dir)
+    connection, storage = connect(settings.connection), Storage(settings.storage_dir)
     gateway = Gateway(settings.gateway)
     datasets = DatasetsPart(
         settings.datasets,

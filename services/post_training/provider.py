@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from services.core.errors import CaravanError
 from services.core.gateway import Gateway
 from services.core.provider import Provider
-from services.post_training.connection import Connection
+from services.core.redis.connection import Connection
 from services.post_training.datasets.assembly import DatasetsPart
 from services.post_training.jobs.job_store import JobStore
 from services.post_training.jobs.retention import Retention
@@ -76,14 +76,14 @@ class PostTrainingProvider(Provider):
         self._retention.start()
         self._pinging = asyncio.create_task(self._ping(), name="ping")
 
-    def drain(self) -> None:
+    async def drain(self) -> None:
         """Begins to stop: trainings write their checkpoints, and watches end, while calls that run still may."""
         if self._draining is None:
             self._draining = asyncio.create_task(self._drain(), name="drain-jobs")
 
     async def stop(self) -> None:
         """Hands on the jobs that run here, and disconnects."""
-        self.drain()
+        await self.drain()
         tasks = [task for task in (self._pinging, self._draining) if task is not None]
         if self._pinging is not None:
             self._pinging.cancel()

@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from services.core.gateway import CallingSettings
-from services.post_training.connection import ConnectionSettings
+from services.core.redis.connection import ConnectionSettings
 from services.post_training.datasets.settings import DatasetsSettings
 from services.post_training.executors.settings import LocalSettings
 from services.post_training.executors.train_jobs.settings import KubernetesSettings

@@ -1,6 +1,5 @@
 """Composition root of the safety service."""
 
-from collections.abc import Sequence
 from typing import Any
 
 from caravan.safety.v1 import safety_pb2_grpc
@@ -26,46 +25,7 @@ def build(settings: SafetySettings) -> ServiceServer:
     runner = Runner(provider, judge, GatewayShields(gateway))
     servicer = SafetyServicer(provider, judge, runner)
     binding = Binding(SERVICE, safety_pb2_grpc.add_SafetyServiceServicer_to_server, servicer)
-    return SafetyServer(settings, [binding], provider, judge, gateway)
-
-
-class SafetyServer(ServiceServer):
-    """A server that ends what its servicer has begun."""
-
-    def __init__(
-        self,
-        settings: SafetySettings,
-        bindings: Sequence[Binding],
-        provider: ShieldProvider[Any],
-        judge: Judge,
-        gateway: Gateway,
-    ) -> None:
-        """Makes the server; see ServiceServer.
-
-        Args:
-            settings: Which provider it is, and how it is served.
-            bindings: The services to serve.
-            provider: The provider behind them.
-            judge: Ends with the server.
-            gateway: Ends with the server.
-        """
-        super().__init__(settings, bindings, provider)
-        self._judge = judge
-        self._gateway = gateway
-
-    async def drain(self) -> None:
-        """Stops in order."""
-        await super().drain()
-        await self._close()
-
-    async def stop(self) -> None:
-        """Stops now."""
-        await super().stop()
-        await self._close()
-
-    async def _close(self) -> None:
-        self._judge.close()
-        await self._gateway.close()
+    return ServiceServer(settings, [binding], provider, closing=[judge, gateway])
 
 
 def make_provider(settings: SafetySettings, gateway: Gateway) -> ShieldProvider[Any]:

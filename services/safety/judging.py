@@ -66,7 +66,7 @@ class Judge:
             return work(*arguments, **named)
         return await asyncio.get_running_loop().run_in_executor(self._threads, partial(work, *arguments, **named))
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Ends the threads when their work is done."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 

@@ -5,10 +5,11 @@ import sys
 from pathlib import Path
 
 from caravan.datasets.v1 import datasetio_pb2, datasets_pb2
-from services.post_training.connection import Connection, ConnectionSettings
+from services.core.redis.connection import ConnectionSettings
 from services.post_training.datasets.assembly import DatasetsPart
 from services.post_training.datasets.settings import DatasetsSettings
 from services.post_training.storage import Storage
+from services.post_training.store import connect
 
 
 def row(number: int) -> str:
@@ -18,7 +19,7 @@ def row(number: int) -> str:
 async def write(redis_url: str, folder: Path, name: str) -> None:
     storage = Storage(folder)
     storage.prepare()
-    connection = Connection(ConnectionSettings(redis_url=redis_url, retry_seconds=20.0))
+    connection = connect(ConnectionSettings(redis_url=redis_url, retry_seconds=20.0))
     part = DatasetsPart(
         DatasetsSettings(import_workers=1), storage, connection, provider_id="writer", max_send_bytes=1 << 22
     )

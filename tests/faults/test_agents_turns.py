@@ -14,7 +14,8 @@ import pytest
 
 from caravan.agents.v1 import agents_pb2, agents_pb2_grpc, events_pb2, turns_pb2
 from services.agents.store.scripts import scripts
-from tests.services.agents.world import Replica, World, behind_the_gateway, call, outline, shown, text, until
+from tests.services.agents.world import Replica, Talk, World, behind_the_gateway, call, outline, shown, text
+from tests.support.eventually import eventually, until
 from tests.support.http_endpoint import Endpoint
 from tests.support.processes import ServiceProcess
 from tests.support.redis_tap import RedisTap, redis_tap
@@ -22,7 +23,7 @@ from tests.support.stack import free_address
 from tests.support.valkey import ValkeyServer, valkey_server
 
 pytestmark = pytest.mark.faults
-MOST_WRITES = 12
+MOST_WRITES = 8
 POINTS = [(number, after) for number in range(1, MOST_WRITES + 1) for after in (False, True)]
 CHOSEN = (
     POINTS if os.environ.get("CARAVAN_TEST_COMMIT_POINTS") == "all" else [(1, True), (3, False), (4, True), (6, True)]
@@ -138,3 +139,34 @@ async def test_redis_that_is_killed_and_comes_back_stalls_turns_and_loses_none(
         events = await talk.watched(turn_id)
     assert text(events[-1].payload.turn_complete.turn.output_message) == "Hello again."
     assert [event.sequence for event in events] == list(range(1, len(events) + 1))
+
+
+async def test_a_turn_whose_store_stays_away_too_long_goes_on_when_the_store_is_back(
+    world: World, store_server: ValkeyServer
+) -> None:
+    gate = asyncio.Event()
+    world.model.says(["Hello ", gate.wait, "lost."], "Hello again.")  # type: ignore[list-item]
+    async with world.replica(store={"retry_seconds": 0.3}) as replica:
+        talk = await replica.talk()
+        stream = replica.stub.StreamCreateTurn(talk.request("Hi"), timeout=60)
+        turn_id = (await anext(aiter(stream))).event.payload.turn_start.turn_id
+        await until(lambda: world.model.running == 1)
+        await asyncio.to_thread(store_server.kill)
+        gate.set()
+        await asyncio.sleep(2.0)
+        await asyncio.to_thread(store_server.start)
+        events = await eventually(lambda: _watched(talk, turn_id), bool)
+    assert text(events[-1].payload.turn_complete.turn.output_message) == "Hello again."
+    assert "restart inference" in outline(events)
+    assert shown(events) == "Hello again."
+    assert [event.sequence for event in events] == list(range(1, len(events) + 1))
+
+
+async def _watched(talk: Talk, turn_id: str) -> list[events_pb2.TurnEvent]:
+    """All events of a turn; none while the store does not answer."""
+    try:
+        return await talk.watched(turn_id)
+    except grpc.aio.AioRpcError as error:
+        if error.code() is not grpc.StatusCode.UNAVAILABLE:
+            raise
+        return []

@@ -1,6 +1,7 @@
 """Data sets while who writes them, or the store, is killed: what was acknowledged is there, whole, and nothing else is."""
 
 import asyncio
+import contextlib
 import json
 import os
 import random
@@ -12,7 +13,7 @@ import pytest
 
 from caravan.datasets.v1 import datasets_pb2
 from tests.faults.datasets_writer import row
-from tests.services.post_training.datasets.server import Served, digest_of, served
+from tests.services.post_training.datasets.server import Served, digest_of, refused, served
 from tests.support.eventually import until
 from tests.support.processes import ROOT
 from tests.support.valkey import ValkeyServer, valkey_server
@@ -100,29 +101,27 @@ async def test_a_store_that_is_killed_under_load_loses_no_acknowledged_row(tmp_p
             assert acknowledged[-1].sha256 == digest_of(rows)
 
 
-async def test_a_service_that_is_killed_takes_its_import_with_it(tmp_path: Path):
-    # The import runs in a process of its own, which must not outlive the service.
-    code = (
-        "import asyncio, os, sys, time\n"
-        "from services.post_training.datasets.workers import Workers\n"
-        "async def main():\n"
-        "    worker = await Workers(1, 60.0, 1 << 30)._worker()\n"
-        "    print(worker.pid, flush=True)\n"
-        "    await asyncio.sleep(60)\n"
-        "asyncio.run(main())\n"
-    )
-    service = await asyncio.create_subprocess_exec(sys.executable, "-c", code, cwd=ROOT, stdout=asyncio.subprocess.PIPE)
-    assert service.stdout is not None
-    worker = int(await service.stdout.readline())
-    await asyncio.sleep(1.0)
-    service.kill()
-    await service.wait()
-    await until(lambda: not _runs(worker))
+async def test_an_import_whose_process_is_killed_is_refused_and_leaves_nothing(tmp_path: Path):
+    content = b"".join(b'{"n": %d, "text": "row"}\n' % number for number in range(400_000))
+    with valkey_server() as valkey:
+        async with served(valkey, tmp_path) as service:
+            uploading = asyncio.create_task(refused(service.upload(content, "rows.jsonl")))
+            await until(lambda: bool(_workers()))
+            await asyncio.sleep(0.3)
+            for worker in _workers():
+                os.kill(worker, signal.SIGKILL)
+            error = await uploading
+            assert (error.reason, list(error.fields)) == ("DATASET_UNREADABLE", ["data"])
+            assert service.files() == []
+            assert (await service.upload(b'{"n": 1}\n', "rows.jsonl")).current.row_count == 1
 
 
-def _runs(process: int) -> bool:
-    try:
-        state = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
-    except FileNotFoundError:
-        return False
-    return state != "Z"
+def _workers() -> list[int]:
+    """The processes that read rows for this one."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            parent = (folder / "stat").read_text().rpartition(")")[2].split()[1]
+            if parent == str(os.getpid()) and b"datasets.worker" in (folder / "cmdline").read_bytes():
+                found.append(int(folder.name))
+    return found

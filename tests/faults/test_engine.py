@@ -150,6 +150,13 @@ def test_sigterm_finishes_what_runs_and_leaves_no_process_behind(narrow: tuple[S
     wait_until(lambda: not core.is_running() or core.status() == psutil.STATUS_ZOMBIE, 10)
 
 
+def test_a_service_that_is_killed_takes_its_engine_along() -> None:
+    with serving("services.inference", *vllm_arguments(max_model_len=256)) as (process, _):
+        core = engine_core(process)
+        process.send(signal.SIGKILL)
+        wait_until(lambda: not core.is_running() or core.status() == psutil.STATUS_ZOMBIE, 15)
+
+
 def wait_until(condition, seconds: float) -> None:
     ends = time.monotonic() + seconds
     while not condition():

@@ -6,6 +6,7 @@ import random
 import signal
 import sys
 import tempfile
+import zlib
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -45,7 +46,8 @@ async def store(server: PostgresServer, request: pytest.FixtureRequest) -> Async
 
 
 def _schema(request: pytest.FixtureRequest) -> str:
-    return request.node.name.lower()[:60]
+    """A schema of its own for every test, and for every round of it."""
+    return f"test_{zlib.crc32(request.node.nodeid.encode()):08x}"
 
 
 class Writer:

@@ -5,7 +5,7 @@ import asyncio
 import json
 import os
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -30,7 +30,11 @@ class Replica(
     """Behaves as the request's text and metadata ask it to."""
 
     def __init__(
-        self, provider_id: str = "echo", models: tuple[str, ...] = ("echo-1",), services: tuple[str, ...] = (INFERENCE,)
+        self,
+        provider_id: str = "echo",
+        models: tuple[str, ...] = ("echo-1",),
+        services: tuple[str, ...] = (INFERENCE,),
+        options: Sequence[tuple[str, int]] = (),
     ) -> None:
         self.provider_id = provider_id
         self.models = models
@@ -39,7 +43,7 @@ class Replica(
         self.instance_id = os.urandom(8).hex()
         self.loadable: tuple[int, ...] = (options_pb2.RESOURCE_KIND_MODEL,)
         self.loaded: dict[str, providers_pb2.Resource] = {}
-        self.options: list[tuple[str, int]] = []
+        self.options = list(options)
         self.discarded: list[providers_pb2.Resource] = []
         self.refuse_load: grpc.StatusCode | None = None
         self.refuse_unload: grpc.StatusCode | None = None
@@ -57,11 +61,12 @@ class Replica(
         self._server: grpc.aio.Server | None = None
 
     async def start(self, address: str = "127.0.0.1:0", credentials: grpc.ServerCredentials | None = None) -> "Replica":
+        # Of two with the same name, gRPC takes the first.
         options = [
+            *self.options,
             ("grpc.so_reuseport", 0),
             ("grpc.max_receive_message_length", 64 << 20),
             ("grpc.max_send_message_length", 64 << 20),
-            *self.options,
         ]
         self._server = grpc.aio.server(options=options)
         self._server.add_generic_rpc_handlers((self,))

@@ -162,22 +162,40 @@ async def test_a_message_above_the_limit_is_refused(make_gateway, replica):
     error = await refusal(stub.ChatCompletion(chat("z" * 200_000)))
     assert error.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
     assert details_of(error)["ErrorInfo"].reason == "MESSAGE_TOO_LARGE"
+    assert error.details().endswith(
+        "the limit is 100000: send less at once, or in parts by a client-streamed RPC where there is one"
+    )
     call = stub.StreamChatCompletion(stream("2 200000"))
     error = await refusal(call.read())
     assert error.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert error.details().endswith("the limit is 100000: ask for less at once")
     await stub.ChatCompletion(chat())
+
+
+async def test_a_message_above_the_replicas_own_limit_is_refused_with_details(make_gateway, make_replica):
+    small = await make_replica(options=[("grpc.max_receive_message_length", 100_000)])
+    stub = inference_pb2_grpc.InferenceServiceStub((await make_gateway({"echo": [small]})).channel())
+    error = await refusal(stub.ChatCompletion(chat("z" * 200_000)))
+    assert error.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert details_of(error)["ErrorInfo"].reason == "MESSAGE_TOO_LARGE"
+    assert "the limit is 100000: send less at once" in error.details()
+    call = stub.StreamChatCompletion(stream("z" * 200_000))
+    assert (await refusal(call.read())).details() == error.details()
 
 
 async def test_calls_beyond_the_limit_are_refused_but_the_gateways_own_are_not(make_gateway, replica):
     gateway = await make_gateway({"echo": [replica]}, max_concurrent_rpcs=2)
     stub = inference_pb2_grpc.InferenceServiceStub(gateway.channel())
+    # Answered by the gateway itself, for as long as somebody listens: it counts neither.
+    watch = health_pb2_grpc.HealthStub(gateway.channel()).Watch(health_pb2.HealthCheckRequest())
+    await watch.read()
     calls = [stub.StreamChatCompletion(stream("hang")) for _ in range(2)]
     await asyncio.gather(*(call.read() for call in calls))
     error = await refusal(stub.ChatCompletion(chat()))
     assert error.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
     assert details_of(error)["RetryInfo"].retry_delay.seconds == 1
     await health_pb2_grpc.HealthStub(gateway.channel()).Check(health_pb2.HealthCheckRequest())
-    for call in calls:
+    for call in (*calls, watch):
         call.cancel()
     await eventually(lambda: not gateway.worker._proxy.calls)
     await stub.ChatCompletion(chat())

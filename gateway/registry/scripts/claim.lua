@@ -26,7 +26,8 @@ end
 local time = redis.call("TIME")
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local claim = redis.call("HGET", KEYS[3], ARGV[1])
-if claim and tonumber(string.match(claim, " (.*)$")) > now then
+-- A claim of one's own is one that was sent again: its answer was lost.
+if claim and string.match(claim, "^(%S+) ") ~= ARGV[3] and tonumber(string.match(claim, " (.*)$")) > now then
   return {"busy"}
 end
 redis.call("HSET", KEYS[3], ARGV[1], string.format("%s %d", ARGV[3], now + tonumber(ARGV[4])))

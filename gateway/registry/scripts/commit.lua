@@ -13,7 +13,10 @@
 -- ARGV[5] bytes       of the resource
 -- ARGV[6] lifetime of the answer in milliseconds; "0" when the caller gave no request id
 --
--- Returns 1, or 0 when the claim has expired and somebody else took it.
+-- Returns 1, also when it is sent again, or 0 when the claim has expired and somebody else took it.
+if redis.call("HGET", KEYS[1], ARGV[1]) == ARGV[4] .. " " .. ARGV[3] then
+  return 1
+end
 local claim = redis.call("HGET", KEYS[3], ARGV[1])
 if not claim or string.match(claim, "^(%S+) ") ~= ARGV[2] then
   return 0

@@ -7,14 +7,12 @@
 -- KEYS[5] generation  counter of changes
 -- ARGV[1] field       "kind/identifier"
 -- ARGV[2] revision    that it must have; "" for any
--- ARGV[3] lifetime of the mark in milliseconds; "0" when the caller gave no request id
+-- ARGV[3] lifetime of the mark in milliseconds
 --
 -- Returns {"repeated", field}, {"absent"}, {"stale", revision} or {"removed", bytes}.
-if ARGV[3] ~= "0" then
-  local field = redis.call("GET", KEYS[3])
-  if field then
-    return {"repeated", field}
-  end
+local field = redis.call("GET", KEYS[3])
+if field then
+  return {"repeated", field}
 end
 local state = redis.call("HGET", KEYS[1], ARGV[1])
 if not state then
@@ -27,9 +25,7 @@ end
 local bytes = redis.call("HGET", KEYS[2], ARGV[1])
 redis.call("HDEL", KEYS[1], ARGV[1])
 redis.call("HDEL", KEYS[2], ARGV[1])
-if ARGV[3] ~= "0" then
-  redis.call("SET", KEYS[3], ARGV[1], "PX", ARGV[3])
-end
+redis.call("SET", KEYS[3], ARGV[1], "PX", ARGV[3])
 redis.call("INCR", KEYS[5])
 redis.call("PUBLISH", KEYS[4], ARGV[1])
 return {"removed", bytes}

@@ -7,30 +7,22 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
-import redis.exceptions
 import structlog
-from redis.exceptions import AskError, MovedError, NoScriptError, RedisError, ResponseError
+from redis.exceptions import AskError, MovedError, NoScriptError, ReadOnlyError, RedisError, ResponseError
 
+from services.agents.ports import StoreAwayError
 from services.agents.store.nodes import Node, Topology
-from services.agents.store.scripts import Command, scripts
+from services.agents.store.scripts import scripts
 from services.agents.store.settings import StoreSettings
-from services.core.errors import InternalError, UnavailableError
+from services.core.errors import InternalError
+from services.core.redis.failures import PASSING, REFUSED, StoreFailures
+from services.core.redis.scripts import Command
 
 _log = structlog.get_logger(__name__)
 
-# Conditions that pass: a server that starts, fails over, is full, or cannot be reached.
-_PASSING = (
-    redis.exceptions.ConnectionError,
-    redis.exceptions.TimeoutError,
-    redis.exceptions.BusyLoadingError,
-    redis.exceptions.ReadOnlyError,
-    redis.exceptions.TryAgainError,
-    redis.exceptions.MasterDownError,
-    redis.exceptions.ClusterDownError,
-    redis.exceptions.OutOfMemoryError,
-    OSError,
-)
-_REFUSED = (redis.exceptions.AuthenticationError, redis.exceptions.AuthorizationError)
+FAILURES = StoreFailures("the agents' store", refused_reason="AGENTS_STORE")
+"""What callers hear when the store fails."""
+
 _REDIRECTIONS = 16
 _FIRST_DELAY, _LONGEST_DELAY = 0.02, 0.5
 _BARRIER_MILLISECONDS = 60_000
@@ -69,7 +61,7 @@ class Commands:
             write: It changes something that must last.
 
         Raises:
-            UnavailableError: The store does not answer, or the write is not durable, for longer than the settings allow.
+            StoreAwayError: The store does not answer, or the write is not durable, for longer than the settings allow.
             InternalError: It refuses the command.
         """
         return (await self.run_all(key, [command], write=write))[0]
@@ -88,18 +80,18 @@ class Commands:
             except (NoScriptError, MovedError, AskError) as error:
                 redirections += 1
                 if redirections > _REDIRECTIONS:
-                    raise _refused(error) from error
+                    raise FAILURES.refused(error) from error
                 load = isinstance(error, NoScriptError)
                 target = node if load and asking else self._redirected(error)
-            except _REFUSED as error:
-                raise _refused(error) from error
-            except (*_PASSING, _NotDurableError) as error:
+            except REFUSED as error:
+                raise FAILURES.refused(error) from error
+            except (*PASSING, _NotDurableError) as error:
                 # Only when it is the first time that something is in the way: most calls need no clock.
                 ends = ends or time.monotonic() + self._settings.retry_seconds
                 if time.monotonic() + delay > ends:
-                    raise _unavailable(error) from error
+                    raise _away(error) from error
                 _log.warning("store_retry", error=type(error).__name__, node=node.name)
-                if isinstance(error, redis.exceptions.ReadOnlyError):
+                if isinstance(error, ReadOnlyError):
                     # It was the primary: behind its name there may be another one by now.
                     await node.drop_idle()
                 await asyncio.sleep(delay * random.uniform(0.5, 1))  # noqa: S311 - spreads retries
@@ -107,21 +99,23 @@ class Commands:
                 again = True
                 await self._topology.refresh()
             except RedisError as error:
-                raise _refused(error) from error
+                raise FAILURES.refused(error) from error
 
     async def run_at(self, node: Node, command: Command) -> Any:
         """Runs one command at a node, without trying again.
 
         Raises:
-            UnavailableError: It does not answer.
+            StoreAwayError: It does not answer.
             InternalError: It refuses the command.
         """
         try:
             (reply,) = await node.send([command])
-        except _PASSING as error:
-            raise _unavailable(error) from error
+        except REFUSED as error:
+            raise FAILURES.refused(error) from error
+        except PASSING as error:
+            raise _away(error) from error
         if isinstance(reply, ResponseError):
-            raise _refused(reply) from reply
+            raise FAILURES.refused(reply) from reply
         return reply
 
     async def run_each(self, calls: Sequence[tuple[str, Command]]) -> list[Any]:
@@ -131,7 +125,7 @@ class Commands:
             calls: Each command with one of its keys. What they change need not last.
 
         Raises:
-            UnavailableError: The store does not answer for longer than the settings allow.
+            StoreAwayError: The store does not answer for longer than the settings allow.
             InternalError: It refuses a command.
         """
         groups: dict[Node, list[int]] = defaultdict(list)
@@ -194,15 +188,11 @@ def _barrier(key: str) -> str:
     return f"{key.partition('}')[0]}}}:barrier"
 
 
-def _unavailable(error: Exception) -> UnavailableError:
+def _away(error: Exception) -> StoreAwayError:
     if isinstance(error, _NotDurableError):
         message = (
             f"the agents' store did not confirm the write in time ({error}); repeat the call, it does nothing twice"
         )
-        return UnavailableError(message, reason="STORE_NOT_DURABLE", retry_after=1.0)
-    message = "the agents' store (Redis) does not answer; try again"
-    return UnavailableError(message, reason="STORE_UNAVAILABLE", retry_after=1.0)
-
-
-def _refused(error: Exception) -> InternalError:
-    return InternalError(f"the agents' store refused a command: {error}", reason="AGENTS_STORE")
+        return StoreAwayError(message, reason="STORE_NOT_DURABLE", retry_after=1.0)
+    told = FAILURES.unavailable()
+    return StoreAwayError(told.message, reason=told.reason, retry_after=told.retry_after)

@@ -8,9 +8,10 @@ from services.agents.state import Request, SessionKey
 from services.agents.store.commands import Commands
 from services.agents.store.keys import Keys, is_identifier
 from services.agents.store.records import Codec
-from services.agents.store.scripts import Script, scripts
+from services.agents.store.scripts import scripts
 from services.agents.store.settings import StoreSettings
 from services.core.errors import InvalidArgumentError, NotFoundError
+from services.core.redis.scripts import Script
 
 DAY_MILLISECONDS = 24 * 3600 * 1000
 

@@ -2,7 +2,7 @@
 
 import re
 
-from services.agents.store.scripts import Command
+from services.core.redis.scripts import Command
 
 _MEMBER = re.compile(r"[0-9]{16}:[A-Za-z0-9_-]{1,64}")
 

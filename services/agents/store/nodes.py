@@ -13,8 +13,8 @@ from redis.backoff import NoBackoff
 from redis.crc import REDIS_CLUSTER_HASH_SLOTS, key_slot
 from redis.exceptions import RedisError, ResponseError
 
-from services.agents.store.scripts import Command
 from services.agents.store.settings import StoreSettings
+from services.core.redis.scripts import Command
 
 _log = structlog.get_logger(__name__)
 

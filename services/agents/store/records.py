@@ -7,8 +7,9 @@ from google.protobuf import timestamp_pb2
 from google.protobuf.message import DecodeError, Message
 
 from caravan.agents.v1 import agents_pb2, events_pb2, turns_pb2
+from services.agents.ports import StoreAwayError
 from services.agents.state import STATELESS, SessionKey
-from services.core.errors import InternalError, UnavailableError
+from services.core.errors import InternalError
 
 M = TypeVar("M", bound=Message)
 Upgrade: TypeAlias = Callable[[type[Message], bytes], bytes]
@@ -46,7 +47,7 @@ class Codec:
         """Returns the message that was kept, in one or several parts that make it up.
 
         Raises:
-            UnavailableError: A newer version of this program wrote it.
+            StoreAwayError: A newer version of this program wrote it.
             InternalError: It is damaged.
         """
         try:
@@ -62,7 +63,7 @@ class Codec:
                 f"the agents' store holds a {kind.DESCRIPTOR.name} of version {version}, written by a newer release; "
                 "replace this replica by that release"
             )
-            raise UnavailableError(message, reason="STORE_IS_NEWER")
+            raise StoreAwayError(message, reason="STORE_IS_NEWER")
         while version < self._version:
             body = self._upgrades[version](kind, body)
             version += 1
@@ -135,13 +136,22 @@ def turn_of(codec: Codec, fields: Fields) -> turns_pb2.Turn:
     if b"ended" in fields:
         turn.completed_at.CopyFrom(moment(int(fields[b"ended"])))
     steps = sorted(value for name, value in fields.items() if name.startswith(b"step:"))
-    turn.steps.extend(step_of(codec, value) for value in steps)
+    turn.steps.extend(step_of(codec, value, turn.started_at) for value in steps)
     return turn
 
 
-def step_of(codec: Codec, kept: bytes) -> turns_pb2.Step:
-    """Returns a step; its number stands before it."""
-    return codec.decode(turns_pb2.Step, kept[8:])
+def step_of(codec: Codec, kept: bytes, turn_started: timestamp_pb2.Timestamp) -> turns_pb2.Step:
+    """Returns a step.
+
+    Args:
+        codec: Of what is kept.
+        kept: The step as it is kept, after its number.
+        turn_started: When its turn began. The step that begins with it was written before that time was known.
+    """
+    step = codec.decode(turns_pb2.Step, kept[8:])
+    if not step.HasField("started_at"):
+        step.started_at.CopyFrom(turn_started)
+    return step
 
 
 def turn_in(payload: events_pb2.TurnEventPayload) -> turns_pb2.Turn | None:

@@ -11,7 +11,7 @@ import structlog
 from caravan.agents.v1 import events_pb2
 from services.agents.ports import Store
 from services.agents.state import TurnKey
-from services.agents.store.commands import Commands
+from services.agents.store.commands import FAILURES, Commands
 from services.agents.store.context import Context, check_session
 from services.agents.store.dooming import Dooming
 from services.agents.store.invocations import RedisInvocations
@@ -93,13 +93,8 @@ class RedisStore(RedisSessions, RedisTurns, RedisInvocations, Store):
         for node in self._topology.nodes:
             reply = await self._context.commands.run_at(node, ("INFO", "memory"))
             values = dict(line.split(":", 1) for line in reply.decode().splitlines() if ":" in line)
-            policy = values.get("maxmemory_policy", "noeviction")
-            if values.get("maxmemory", "0") != "0" and policy != "noeviction":
-                message = (
-                    f"the agents' store on {node.name} forgets what it has no room for (maxmemory-policy {policy}): "
-                    "set it to noeviction"
-                )
-                raise FailedPreconditionError(message, reason="STORE_EVICTS")
+            limit, policy = int(values.get("maxmemory", 0)), values.get("maxmemory_policy", "noeviction")
+            FAILURES.check_eviction(limit, policy, node.name)
 
     def _hear(self, channel: str, payload: bytes | None) -> None:
         if channel != self._own_channel:

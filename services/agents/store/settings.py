@@ -2,7 +2,9 @@
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
+from pydantic import BaseModel, ConfigDict, Field
+
+from services.core.redis.url import RedisUrl
 
 DAY_SECONDS = 24 * 3600.0
 
@@ -12,7 +14,7 @@ class StoreSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    redis_url: SecretStr = Field(
+    redis_url: RedisUrl = Field(
         description="Redis 7 or Valkey that holds the state, for instance redis://127.0.0.1:6379/0."
     )
     cluster: bool = Field(
@@ -73,11 +75,3 @@ class StoreSettings(BaseModel):
         le=60,
         description="Seconds between two looks at what is watched, in case that news were lost.",
     )
-
-    @field_validator("redis_url")
-    @classmethod
-    def _is_redis(cls, url: SecretStr) -> SecretStr:
-        if not url.get_secret_value().startswith(("redis://", "rediss://", "unix://")):
-            message = "must start with redis://, rediss:// (TLS) or unix://"
-            raise ValueError(message)
-        return url

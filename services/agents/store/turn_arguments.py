@@ -6,8 +6,8 @@ from typing import Literal, TypeAlias, get_args
 from caravan.agents.v1 import events_pb2, turns_pb2
 from services.agents.state import STATELESS, Change, Lease, NewTurn
 from services.agents.store.records import Codec, status_after, turn_in
-from services.agents.store.scripts import Argument
 from services.core.errors import ResourceExhaustedError
+from services.core.redis.scripts import Argument
 
 # What the store keeps of a turn elsewhere than in its changing part.
 _Field: TypeAlias = Literal[

@@ -1,13 +1,15 @@
 """Reading turns, steps and everything that is known of a turn."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from caravan.agents.v1 import agents_pb2, config_pb2, turns_pb2
 from services.agents.state import Page, SessionKey, TurnKey, TurnRecord, TurnRequest
 from services.agents.store.context import Context, bad_token, check_session, no_session
-from services.agents.store.keys import is_identifier
-from services.agents.store.records import fields_of, step_of, turn_of
+from services.agents.store.keys import SessionKeys, is_identifier
+from services.agents.store.records import fields_of, moment, step_of, turn_of
 from services.core.errors import NotFoundError
+from services.core.redis.scripts import Command
 
 # Turns that one script reads: longer ones would keep the server from others.
 _AT_ONCE = 25
@@ -32,14 +34,14 @@ class TurnReading:
         """See TurnStore."""
         self._check(key)
         turn = self._context.keys.session(key.session).turn(key.turn_id).turn
-        found = await self._read(key.session, [turn], "status", f"step:{step_id}")
+        found = await self._read(key.session, [turn], "started", f"step:{step_id}")
         if found is None or found[0][0] is None:
             raise no_turn(key)
         kept: bytes | None = found[0][1]
         if kept is None:
             message = f"turn {key.turn_id!r} has no step {step_id!r}"
             raise NotFoundError(message, resource_type="step", resource_name=step_id)
-        return step_of(self._context.codec, kept)
+        return step_of(self._context.codec, kept, moment(int(found[0][0])))
 
     async def get_turns(self, session: SessionKey, turn_ids: Sequence[str]) -> list[turns_pb2.Turn]:
         """See TurnStore."""
@@ -49,12 +51,13 @@ class TurnReading:
                 raise no_turn(TurnKey(session, turn_id))
         keys = self._context.keys.session(session)
         wanted = list(dict.fromkeys(turn_ids))
-        scores = await self._context.commands.run(keys.session, ("ZMSCORE", keys.turns, *wanted))
+        calls = [("ZMSCORE", keys.turns, *wanted), *self._reads(keys, wanted)]
+        scores, *replies = await self._in_pieces(keys, calls)
         numbers = dict(zip(wanted, scores, strict=True))
         for turn_id, number in numbers.items():
             if number is None:
                 raise no_turn(TurnKey(session, turn_id))
-        return await self._turns(session, sorted(wanted, key=lambda turn_id: float(numbers[turn_id])))
+        return sorted(self._decoded(session, replies), key=lambda turn: float(numbers[turn.turn_id]))
 
     async def list_turns(self, session: SessionKey, page_size: int, page_token: str = "") -> Page[turns_pb2.Turn]:
         """See TurnStore."""
@@ -82,15 +85,20 @@ class TurnReading:
         wanted = [turn_id.decode() for turn_id in found if turn_id.decode() != besides][:most]
         return await self._turns(session, wanted[::-1])
 
-    async def record(self, key: TurnKey) -> TurnRecord:
-        """Returns everything that is known of a turn; what it was asked for is gone when it has ended.
+    async def _everything(self, key: TurnKey, *besides: Command) -> tuple[TurnRecord, Any]:
+        """Returns everything that is known of a turn, and the last reply to what is asked besides, in the same round trip.
+
+        What a turn was asked for is gone when it has ended.
 
         Raises:
             NotFoundError: There is no such turn.
         """
         self._check(key)
-        keys = self._context.keys.session(key.session).turn(key.turn_id)
-        found = await self._read(key.session, [keys.turn, keys.spec])
+        session = self._context.keys.session(key.session)
+        keys = session.turn(key.turn_id)
+        call = self._context.scripts["read"].call([session.session, keys.turn, keys.spec])
+        commands: list[Command] = [call, ("TIME",), *besides]
+        found, (seconds, microseconds), *replies = await self._context.commands.run_all(session.session, commands)
         if found is None or not found[0]:
             raise no_turn(key)
         codec = self._context.codec
@@ -101,23 +109,37 @@ class TurnReading:
         else:
             request = codec.decode(agents_pb2.CreateTurnRequest, spec.get(b"create", b""))
         config = codec.decode(config_pb2.AgentConfig, spec.get(b"config", b""))
-        return TurnRecord(turn_of(codec, fields_of(found[0])), request, config)
+        at = moment(int(seconds) * 1000 + int(microseconds) // 1000)
+        record = TurnRecord(turn_of(codec, fields_of(found[0])), request, config, at)
+        return record, replies[-1] if replies else None
 
     async def _turns(self, session: SessionKey, turn_ids: Sequence[str]) -> list[turns_pb2.Turn]:
         """Reads turns that exist; one that is forgotten meanwhile is left out."""
         keys = self._context.keys.session(session)
+        return self._decoded(session, await self._in_pieces(keys, self._reads(keys, turn_ids)))
+
+    def _reads(self, keys: SessionKeys, turn_ids: Sequence[str]) -> list[Command]:
         names = [keys.turn(turn_id).turn for turn_id in turn_ids]
         script = self._context.scripts["read"]
-        calls = [
+        return [
             script.call([keys.session, *names[first : first + _AT_ONCE]]) for first in range(0, len(names), _AT_ONCE)
         ]
-        turns: list[turns_pb2.Turn] = []
+
+    async def _in_pieces(self, keys: SessionKeys, calls: Sequence[Command]) -> list[Any]:
+        replies: list[Any] = []
         for first in range(0, len(calls), _SCRIPTS_AT_ONCE):
-            replies = await self._context.commands.run_all(keys.session, calls[first : first + _SCRIPTS_AT_ONCE])
-            for found in replies:
-                if found is None:
-                    raise no_session(session)
-                turns += [turn_of(self._context.codec, fields_of(reply)) for reply in found if reply]
+            piece = calls[first : first + _SCRIPTS_AT_ONCE]
+            replies += await self._context.commands.run_all(keys.session, piece)
+        return replies
+
+    def _decoded(
+        self, session: SessionKey, replies: Sequence[Sequence[Sequence[bytes]] | None]
+    ) -> list[turns_pb2.Turn]:
+        turns: list[turns_pb2.Turn] = []
+        for found in replies:
+            if found is None:
+                raise no_session(session)
+            turns += [turn_of(self._context.codec, fields_of(reply)) for reply in found if reply]
         return turns
 
     async def _read(self, session: SessionKey, hashes: Sequence[str], *fields: str) -> list[list[bytes]] | None:

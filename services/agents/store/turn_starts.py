@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from weakref import WeakValueDictionary
 
-from caravan.agents.v1 import agents_pb2, turns_pb2
+from caravan.agents.v1 import agents_pb2, events_pb2, turns_pb2
 from services.agents.state import STATELESS, Change, Lease, NewTurn, Request, Started, TurnKey, TurnRecord
 from services.agents.store.context import (
     DAY_MILLISECONDS,
@@ -15,9 +15,10 @@ from services.agents.store.context import (
     reused,
 )
 from services.agents.store.keys import SessionKeys, TurnKeys
-from services.agents.store.records import moment
+from services.agents.store.records import event_of, moment
 from services.agents.store.turn_arguments import base_of, check_size, events_of, state_of, steps_of
 from services.agents.store.turn_reading import TurnReading, no_turn
+from services.agents.store.watching import Watching
 from services.core.errors import AbortedError, FailedPreconditionError, NotFoundError
 
 
@@ -25,6 +26,7 @@ class TurnStarts(TurnReading):
     """Begins turns and goes on with them."""
 
     _held: WeakValueDictionary[str, Lease]
+    _watching: Watching
 
     async def begin_turn(self, turn: NewTurn, revision: int | None = None, request: Request | None = None) -> Started:
         """See TurnStore."""
@@ -48,6 +50,8 @@ class TurnStarts(TurnReading):
             context.codec.encode(turn.config),
             name,
             context.codec.encode(turn.request),
+            turn.earlier,
+            *steps_of(context.codec, turn.steps),
             *events_of(context.codec, turn.events),
         ]
         check_size(arguments, context.settings.max_write_bytes)
@@ -67,7 +71,9 @@ class TurnStarts(TurnReading):
         )
         outcome, *rest = await context.commands.run(keys.session, call, write=True)
         if outcome == b"begun":
-            return Started(turn.key, self._lease(turn.key, rest), 1)
+            *held, earlier = rest
+            lease = self._lease(turn.key, held, turn.events)
+            return Started(turn.key, lease, 1, [turn_id.decode() for turn_id in reversed(earlier)])
         if outcome == b"repeated":
             return Started(TurnKey(turn.key.session, rest[0].decode()), None, 1)
         raise _not_begun(turn.key, outcome, rest, revision)
@@ -82,9 +88,8 @@ class TurnStarts(TurnReading):
         """See TurnStore."""
         context, keys, names = self._context, *self._names(key)
         record = keys.request("ResumeTurn", f"{key.turn_id}:{request.request_id}" if request else "")
-        known = await self.record(key)
-        # After the turn: whoever went on with it meanwhile under this request id is seen here.
-        answer = await context.commands.run(record, ("GET", record)) if request else None
+        # The answer after the turn: whoever went on with it meanwhile under this request id is seen there.
+        known, answer = await self._everything(key, *([("GET", record)] if request else []))
         if request and answer is not None:
             return _answered(key, request, answer)
         if known.turn.status != turns_pb2.TURN_STATUS_AWAITING_INPUT:
@@ -113,7 +118,7 @@ class TurnStarts(TurnReading):
         )
         outcome, *rest = await context.commands.run(keys.session, call, write=True)
         if outcome == b"resumed":
-            return Started(key, self._lease(key, rest), known.turn.last_sequence + 1)
+            return Started(key, self._lease(key, rest, change.events), known.turn.last_sequence + 1)
         if outcome == b"repeated":
             return Started(key, None, int(rest[0]) + 1)
         raise _not_resumed(key, outcome, rest, known.turn.revision)
@@ -133,7 +138,7 @@ class TurnStarts(TurnReading):
             return None
         lease = self._lease(key, rest)
         try:
-            return lease, await self.record(key)
+            return lease, (await self._everything(key))[0]
         except NotFoundError:
             # Deleted just now.
             return None
@@ -153,12 +158,27 @@ class TurnStarts(TurnReading):
             return scratch, 0
         return milliseconds(turn.session_ttl), 0 if turn.keep else scratch
 
-    def _lease(self, key: TurnKey, reply: Sequence[bytes | int | None]) -> Lease:
+    def _lease(
+        self,
+        key: TurnKey,
+        reply: Sequence[bytes | int | None],
+        events: Sequence[events_pb2.TurnEventPayload] = (),
+    ) -> Lease:
         token, revision, sequence, started, at, *reason = (value or 0 for value in reply)
         lease = Lease(key, int(token), int(revision), int(sequence), moment(int(started)))
         learn(lease, int(at), reply[5] if reason else None)
         self._held[self._names(key)[1].member] = lease
+        self._watching.own(lease)
+        # The answer to a call that was sent again says when that was; what began with the turn has the turn's time.
+        self._show(lease, events, int(started) if lease.is_first else int(at))
         return lease
+
+    def _show(self, lease: Lease, events: Sequence[events_pb2.TurnEventPayload], at: int) -> None:
+        """Hands events to those who watch the turn in this process: they need not be read again."""
+        first, time = lease.last_sequence - len(events) + 1, moment(at)
+        self._watching.show(
+            lease.turn, [event_of(payload, first + place, time) for place, payload in enumerate(events)]
+        )
 
 
 def learn(lease: Lease, at: int, reason: bytes | int | None) -> None:

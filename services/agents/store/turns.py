@@ -9,17 +9,14 @@ from services.agents.ports import LeaseLostError, TurnStore
 from services.agents.state import Change, Lease, Request, TurnKey
 from services.agents.store.context import digest_of, operation, reused
 from services.agents.store.keys import turn_of
-from services.agents.store.records import event_of, moment
 from services.agents.store.turn_arguments import check_size, events_of, state_of, steps_of
 from services.agents.store.turn_reading import no_turn
 from services.agents.store.turn_starts import TurnStarts, learn, stale
-from services.agents.store.watching import Watching
 
 
 class RedisTurns(TurnStarts, TurnStore):
     """Turns."""
 
-    _watching: Watching
     _writes: set[asyncio.Task[None]]
 
     @property
@@ -32,14 +29,18 @@ class RedisTurns(TurnStarts, TurnStore):
         # Not in the order of writes: a lease must live while a long write is on its way.
         outcome, *rest = await self._renew(lease, self._lease_milliseconds)
         if outcome != b"held":
-            raise _lost(lease)
+            raise self._lost(lease)
         learn(lease, *rest)
 
     async def release(self, lease: Lease) -> None:
         """See TurnStore."""
         async with lease.writing:
             await self._renew(lease, 0)
-        lease.lost.set()
+        self._lose(lease)
+
+    def leave(self, lease: Lease) -> None:
+        """See TurnStore."""
+        self._watching.leave(lease)
 
     async def append(self, lease: Lease, events: Sequence[events_pb2.TurnEventPayload]) -> None:
         """See TurnStore."""
@@ -67,10 +68,10 @@ class RedisTurns(TurnStarts, TurnStore):
             call = context.scripts["append"].call([keys.session, names.turn, names.events, keys.leases], *arguments)
             outcome, *rest = await context.commands.run(keys.session, call, write=True)
             if outcome != b"done":
-                raise _lost(lease)
+                raise self._lost(lease)
             sequence, at, reason = rest
             lease.last_sequence = int(sequence)
-            self._show(lease, events, at)
+            self._show(lease, events, int(at))
         learn(lease, at, reason)
 
     async def _commit(self, lease: Lease, change: Change) -> None:
@@ -99,11 +100,13 @@ class RedisTurns(TurnStarts, TurnStore):
             )
             outcome, *rest = await context.commands.run(keys.session, call, write=True)
             if outcome != b"done":
-                raise _lost(lease)
+                raise self._lost(lease)
             revision, sequence, at, reason = rest
             lease.revision, lease.last_sequence = int(revision), int(sequence)
-            self._show(lease, change.events, at)
+            self._show(lease, change.events, int(at))
         learn(lease, at, reason)
+        if change.status != turns_pb2.TURN_STATUS_IN_PROGRESS:
+            self.leave(lease)
 
     async def cancel_turn(
         self, key: TurnKey, reason: str = "", revision: int | None = None, request: Request | None = None
@@ -145,7 +148,7 @@ class RedisTurns(TurnStarts, TurnStore):
         if lease is None:
             return
         if what == "gone":
-            lease.lost.set()
+            self._lose(lease)
         else:
             lease.cancel_reason = lease.cancel_reason or reason
             lease.cancel.set()
@@ -171,17 +174,11 @@ class RedisTurns(TurnStarts, TurnStore):
         reply: list[Any] = await self._context.commands.run(keys.session, call)
         return reply
 
-    def _show(self, lease: Lease, events: Sequence[events_pb2.TurnEventPayload], at: int) -> None:
-        """Hands events to those who watch the turn in this process: they need not be read again."""
-        if self._watching.watched(lease.turn):
-            first = lease.last_sequence - len(events) + 1
-            time = moment(int(at))
-            self._watching.show(
-                lease.turn, [event_of(payload, first + place, time) for place, payload in enumerate(events)]
-            )
+    def _lost(self, lease: Lease) -> LeaseLostError:
+        self._lose(lease)
+        message = f"turn {lease.turn.turn_id!r} is run by another process now, or was deleted"
+        return LeaseLostError(message, reason="LEASE_LOST", metadata={"turn_id": lease.turn.turn_id})
 
-
-def _lost(lease: Lease) -> LeaseLostError:
-    lease.lost.set()
-    message = f"turn {lease.turn.turn_id!r} is run by another process now, or was deleted"
-    return LeaseLostError(message, reason="LEASE_LOST", metadata={"turn_id": lease.turn.turn_id})
+    def _lose(self, lease: Lease) -> None:
+        lease.lost.set()
+        self.leave(lease)

@@ -1,4 +1,8 @@
-"""Following turns. Each process listens once for each turn that is watched in it, however many watch it, and reads each event once."""
+"""Following turns.
+
+Of a turn that runs in this process, those who watch it get what the process writes, and the store is not asked. For any other turn the
+process listens once, however many watch it, and reads each event once.
+"""
 
 import asyncio
 from collections import deque
@@ -9,7 +13,7 @@ import structlog
 
 from caravan.agents.v1 import events_pb2, turns_pb2
 from services.agents.ports import EventsGoneError
-from services.agents.state import TurnKey
+from services.agents.state import Lease, TurnKey
 from services.agents.store.context import Context
 from services.agents.store.records import ends, kept_event
 from services.agents.store.subscriptions import Subscriptions
@@ -27,7 +31,9 @@ class _Tail:
     """The end of a turn's events, as far as this process knows."""
 
     def __init__(self) -> None:
+        self.owner: Lease | None = None
         self.watchers = 0
+        self.listens = False
         self.last = 0
         self.looks = 0
         self.recent: deque[events_pb2.TurnEvent] = deque(maxlen=_RECENT)
@@ -44,6 +50,10 @@ class _Tail:
             self.recent.clear()
         self.recent.extend(events)
         self.last = max(self.last, events[-1].sequence)
+
+    def has_news(self, following: int, looks: int) -> bool:
+        """Tells whether to look at the store for events from a number on, after so many looks. What is written here is heard of anyway."""
+        return self.last >= following or (self.owner is None and self.looks != looks)
 
     def since(self, sequence: int) -> list[events_pb2.TurnEvent]:
         """Returns the kept events from a number on; none when the first of them is not kept."""
@@ -77,9 +87,23 @@ class Watching:
         self._tails: dict[str, _Tail] = {}
         self._closed = False
 
-    def watched(self, key: TurnKey) -> bool:
-        """Tells whether anybody in this process watches a turn."""
-        return self._channel(key) in self._tails
+    def own(self, lease: Lease) -> None:
+        """From now on whoever holds this lease shows all events of its turn."""
+        tail = self._tails.setdefault(self._channel(lease.turn), _Tail())
+        tail.owner = lease
+        tail.last = max(tail.last, lease.last_sequence)
+
+    def leave(self, lease: Lease) -> None:
+        """Ends what `own` began: others may write to the turn, or it has ended."""
+        channel = self._channel(lease.turn)
+        tail = self._tails.get(channel)
+        if tail is None or tail.owner is not lease:
+            return
+        tail.owner = None
+        if tail.watchers:
+            tail.look()
+        else:
+            del self._tails[channel]
 
     def show(self, key: TurnKey, events: Sequence[events_pb2.TurnEvent]) -> None:
         """Hands the next events of a turn to those who watch it."""
@@ -103,7 +127,8 @@ class Watching:
         """Makes up for news that were lost: a connection broke, a slot moved."""
         await self._subscriptions.follow_slots()
         for tail in list(self._tails.values()):
-            tail.look()
+            if tail.owner is None:
+                tail.look()
 
     async def watch(self, key: TurnKey, from_sequence: int = 0) -> AsyncIterator[events_pb2.TurnEvent]:
         """Yields events; see TurnStore."""
@@ -112,7 +137,7 @@ class Watching:
             while not self._closed:
                 changed = tail.changed
                 events = tail.since(following)
-                if not events and (tail.looks != looks or tail.last >= following):
+                if not events and tail.has_news(following, looks):
                     looks = tail.looks
                     status, events = await self._read(key, tail, following)
                 for event in events:
@@ -122,8 +147,10 @@ class Watching:
                         return
                 if events:
                     continue
-                if status not in _RUNNING and tail.last < following:
-                    return
+                if tail.owner is None:
+                    if status not in _RUNNING and tail.last < following:
+                        return
+                    await self._listen(key, tail)
                 await changed.wait()
         message = "the service is stopping; watch the turn again from where this ended"
         raise UnavailableError(message, reason="STOPPING")
@@ -166,14 +193,21 @@ class Watching:
         tail = self._tails.setdefault(channel, _Tail())
         tail.watchers += 1
         try:
-            if tail.watchers == 1:
-                await self._subscriptions.add(channel)
             yield tail
         finally:
             tail.watchers -= 1
             if not tail.watchers:
-                del self._tails[channel]
-                await self._subscriptions.remove(channel)
+                if tail.owner is None:
+                    del self._tails[channel]
+                if tail.listens:
+                    tail.listens = False
+                    await self._subscriptions.remove(channel)
+
+    async def _listen(self, key: TurnKey, tail: _Tail) -> None:
+        """Listens to a turn that others may write to. What happened before is looked at as soon as the store says that it is heard."""
+        if not tail.listens:
+            tail.listens = True
+            await self._subscriptions.add(self._channel(key))
 
     def _channel(self, key: TurnKey) -> str:
         return self._context.keys.session(key.session).turn(key.turn_id).news

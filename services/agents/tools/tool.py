@@ -95,10 +95,10 @@ def text_content(text: str) -> types_pb2.InterleavedContent:
     """Content that is one text.
 
     Args:
-        text: The text.
+        text: The text; JSON of third parties may have halves of surrogate pairs in it, which are replaced.
     """
     content = types_pb2.InterleavedContent()
-    content.items.add().text = text
+    content.items.add().text = text.encode(errors="replace").decode()
     return content
 
 

@@ -9,7 +9,9 @@ import httpx
 
 from services.agents.tools.tool import ToolError
 
-_RETRIED = frozenset({429, 502, 503, 504})
+# Refused unheard; a gateway that gives up does not know whether its server heard.
+_UNHEARD = frozenset({429, 503})
+_RETRIED = {"GET": _UNHEARD | {502, 504}, "POST": _UNHEARD}
 _MOST_ATTEMPTS = 3
 _FIRST_DELAY = 0.5
 _LONGEST_DELAY = 5.0
@@ -74,8 +76,7 @@ class WebApi:
             if status == httpx.codes.OK:
                 return self._parsed(body)
             delay = _delay(headers.get("retry-after"), attempt)
-            # A request that was refused unheard has had no effect; it may be sent again.
-            if status not in _RETRIED or attempt == _MOST_ATTEMPTS or delay > _LONGEST_DELAY:
+            if status not in _RETRIED[method] or attempt == _MOST_ATTEMPTS or delay > _LONGEST_DELAY:
                 why = _WHAT_TO_DO.get(status, "it failed" if status >= 500 else "it refused the request")
                 message = f"{self._name} answered with HTTP status {status}: {why}"
                 raise ToolError(message, status)

@@ -1,16 +1,10 @@
-"""`python -m services.memory.extraction.worker`: extracts text, one document after the other, until its input ends.
+"""`python -m services.memory.extraction.worker`: extracts text. What goes wrong with a document is an answer."""
 
-A request is a line of JSON (`mime_type`, `size`, `cpu_seconds`) and `size` bytes of content; an answer is a line of JSON. What goes
-wrong with a document is an answer; a document that crashes the process, or takes too much time or memory, costs nobody else anything.
-"""
-
-import json
-import resource
-import sys
 import traceback
 from collections.abc import Callable
 from typing import Any
 
+from services.core.worker_loop import serve
 from services.memory.extraction import media_types
 from services.memory.extraction.extracted import Extracted, UnreadableError
 
@@ -56,7 +50,8 @@ def _table_reader(mime_type: str) -> Callable[[bytes], Extracted]:
             return json_lines
 
 
-def _answer(mime_type: str, content: bytes) -> dict[str, Any]:
+def _answer(request: dict[str, Any], content: bytes) -> dict[str, Any]:
+    mime_type = request["mime_type"]
     try:
         extracted = _reader(mime_type)(content)
     except UnreadableError as error:
@@ -70,25 +65,5 @@ def _answer(mime_type: str, content: bytes) -> dict[str, Any]:
     return {"text": extracted.text, "pages": list(extracted.pages), "headings": headings}
 
 
-def _limit(which: int, value: int) -> None:
-    _, hard = resource.getrlimit(which)
-    resource.setrlimit(which, (value if hard == resource.RLIM_INFINITY else min(value, hard), hard))
-
-
-def main() -> None:
-    """Answers requests from standard input on standard output. The first argument is the most memory in bytes."""
-    _limit(resource.RLIMIT_AS, int(sys.argv[1]))
-    requests, answers = sys.stdin.buffer, sys.stdout.buffer
-    # What a library prints must not get between the answers.
-    sys.stdout = sys.stderr
-    while line := requests.readline():
-        request = json.loads(line)
-        used = resource.getrusage(resource.RUSAGE_SELF)
-        _limit(resource.RLIMIT_CPU, int(used.ru_utime + used.ru_stime + request["cpu_seconds"]) + 1)
-        answer = _answer(request["mime_type"], requests.read(request["size"]))
-        answers.write(json.dumps(answer, ensure_ascii=True).encode() + b"\n")
-        answers.flush()
-
-
 if __name__ == "__main__":
-    main()
+    serve(_answer)

@@ -5,7 +5,8 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
+from pydantic_core import from_json
 
 from caravan.inference.v1 import inference_pb2, inference_pb2_grpc
 from caravan.memory.v1 import graph_pb2
@@ -26,6 +27,7 @@ _MOST_TOKENS = 2048
 _MOST_CHARS = 8000
 _MOST_FACTS = 32
 _MOST_NAME = 256
+_MOST_TOLD = 200
 _PROMPT = (
     "Read the text. List the entities that it tells of (people, organisations, places, works, products, ideas), each with its name as "
     "written, its type in one word, and what the text says it is. Then list the relations between them that the text states: "
@@ -119,14 +121,29 @@ class Extraction:
         except NotFoundError as error:
             raise _unknown(model_id) from error
         try:
-            answer = _Answer.model_validate_json(content.text_of(response.completion_message.content))
-        except ValidationError as error:
+            answer = _answer(response.completion_message)
+        except (ValueError, TypeError) as error:
             message = (
                 f"model {model_id!r} does not list entities and relations in the form that it was told (JSON by a schema): give the "
                 "document's graph yourself, cut it into smaller chunks, or use a bank with another extraction model"
             )
             raise FailedPreconditionError(message, reason="EXTRACTION_UNUSABLE") from error
         return _facts(answer)
+
+
+def _answer(message: types_pb2.CompletionMessage) -> _Answer:
+    """Reads an answer. Of one that was cut off, what came before the last thing counts.
+
+    Raises:
+        ValueError: It is not in the form.
+        TypeError: The same.
+    """
+    text = content.text_of(message.content)
+    if message.stop_reason != types_pb2.STOP_REASON_OUT_OF_TOKENS:
+        return _Answer.model_validate_json(text)
+    told = {"entities": [], "relations": []} | from_json(text, allow_partial=True)
+    del (told["relations"] or told["entities"])[-1:]
+    return _Answer.model_validate(told)
 
 
 def _unknown(model_id: str, field: str = "") -> FailedPreconditionError:
@@ -138,7 +155,8 @@ def _schema() -> dict[str, Any]:
     """Returns the form of an answer; JSON Schema that every engine's guided decoding knows."""
 
     def texts(*names: str) -> dict[str, Any]:
-        properties = {name: {"type": "string"} for name in names}
+        # Bounded: a weak model may never end a text by itself.
+        properties = {name: {"type": "string", "maxLength": _MOST_TOLD} for name in names}
         return {"type": "object", "properties": properties, "required": list(names), "additionalProperties": False}
 
     def several(items: dict[str, Any]) -> dict[str, Any]:

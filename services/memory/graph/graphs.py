@@ -5,11 +5,11 @@ from dataclasses import replace
 
 from caravan.memory.v1 import graph_pb2
 from services.core.errors import NotFoundError
+from services.core.paging import last_of, page_size, token_after
 from services.memory.banks import Bank
 from services.memory.facts import entity_key
 from services.memory.graph.telling import check_entity_name, check_facts, facts_from, with_vectors
 from services.memory.idempotency import Once
-from services.memory.paging import last_of, page_size, token_after
 from services.memory.ports import Embedder, Store
 from services.memory.records import (
     EntityFact,
@@ -108,7 +108,7 @@ class Graphs:
     async def list_entities(self, bank: Bank, request: graph_pb2.ListEntitiesRequest) -> graph_pb2.ListEntitiesResponse:
         """Lists entities."""
         selection = EntitySelection(
-            after=(last_of(request) or [""])[0],
+            after=(last_of(request.page_token, request, str) or [""])[0],
             prefix=entity_key(request.prefix),
             entity_type=request.entity_type,
             document_id=request.document_id,
@@ -121,14 +121,14 @@ class Graphs:
         found, more = await self._responses.page(read, page_size(request), lambda fact: fact.entity.ByteSize())
         page = graph_pb2.ListEntitiesResponse(data=[fact.entity for fact in found])
         if more:
-            page.next_page_token = token_after(request, [found[-1].key])
+            page.next_page_token = token_after(request, found[-1].key)
         return page
 
     async def list_relations(
         self, bank: Bank, request: graph_pb2.ListRelationsRequest
     ) -> graph_pb2.ListRelationsResponse:
         """Lists relations."""
-        first = last_of(request)
+        first = last_of(request.page_token, request, str, str, str)
         selection = RelationSelection(
             after=(first[0], first[1], first[2]) if first else None,
             entity_key=entity_key(request.entity) if request.entity else None,
@@ -145,7 +145,7 @@ class Graphs:
         found, more = await self._responses.page(read, page_size(request), lambda fact: fact.relation.ByteSize())
         page = graph_pb2.ListRelationsResponse(data=[fact.relation for fact in found])
         if more:
-            page.next_page_token = token_after(request, list(_place(found[-1])))
+            page.next_page_token = token_after(request, *_place(found[-1]))
         return page
 
 

@@ -3,16 +3,18 @@
 import asyncio
 import random
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from caravan.datasets.v1 import datasetio_pb2, datasets_pb2
 from services.core.errors import AbortedError, NotFoundError, ResourceExhaustedError
+from services.core.keyed_locks import KeyedLocks
 from services.post_training.datasets import importing, segments
-from services.post_training.datasets.admission import Imports
-from services.post_training.datasets.idempotency import Once, Turns, reused
+from services.post_training.datasets.admission import Destination, Imports
+from services.post_training.datasets.idempotency import Once, reused
 from services.post_training.datasets.ports import DatasetStore, Receipt, Record, Revision
 from services.post_training.datasets.settings import DatasetsSettings
+from services.post_training.datasets.sources import Material
 from services.post_training.datasets.spooling import in_thread
 from services.post_training.storage import Storage, new_name
 
@@ -35,15 +37,7 @@ class _Written:
 class Appending:
     """Adds rows to data sets."""
 
-    def __init__(
-        self,
-        settings: DatasetsSettings,
-        storage: Storage,
-        store: DatasetStore,
-        imports: Imports,
-        *,
-        now: Callable[[], int] = lambda: time.time_ns() // 1000,
-    ) -> None:
+    def __init__(self, settings: DatasetsSettings, storage: Storage, store: DatasetStore, imports: Imports) -> None:
         """Adds nothing yet.
 
         Args:
@@ -51,15 +45,13 @@ class Appending:
             storage: Where rows go.
             store: What is known of data sets.
             imports: Runs imports.
-            now: Microseconds since the epoch.
         """
         self._settings = settings
         self._storage = storage
         self._store = store
         self._imports = imports
-        self._now = now
         self._once = Once(store)
-        self._turns = Turns()
+        self._locks = KeyedLocks()
 
     async def append(self, request: datasetio_pb2.AppendRowsRequest) -> datasets_pb2.DatasetRevision:
         """Adds rows, all or none; errors as the RPC's.
@@ -72,7 +64,7 @@ class Appending:
                 return datasets_pb2.DatasetRevision.FromString(answer)
             record = await self._found(request)
             written = await self._write(request, record)
-            async with self._turns.taken(request.dataset_id):
+            async with self._locks.held(request.dataset_id):
                 return await self._commit(request, record.folder, written, receipt)
 
     async def _found(self, request: datasetio_pb2.AppendRowsRequest, folder: str = "") -> Record:
@@ -84,26 +76,20 @@ class Appending:
         return record
 
     async def _write(self, request: datasetio_pb2.AppendRowsRequest, record: Record) -> _Written:
-        settings, current, segment = self._settings, record.current, new_name()
+        current, segment = record.current, new_name()
         folder = self._storage.dataset(record.folder)
-        task = importing.Import(
-            kind="append_request",
-            path="",
-            field="rows",
-            prefix="",
-            folder=str(folder),
-            segment=segment,
-            format=record.dataset.format,
-            digest=current.sha256,
-            max_rows=settings.max_rows - current.row_count,
-            max_bytes=settings.max_bytes - current.size_bytes,
-            max_row_bytes=settings.max_row_bytes,
-            max_columns=settings.max_columns,
-            schema=importing.facts_of(dict(record.dataset.dataset_schema)),
+        to = Destination(
+            folder,
+            segment,
+            record.dataset.format,
+            importing.facts_of(dict(record.dataset.dataset_schema)),
+            row_count=current.row_count,
+            size_bytes=current.size_bytes,
+            sha256=current.sha256,
         )
         try:
             content = await in_thread(request.SerializeToString)
-            imported = await self._imports.run_request(task, content)
+            imported = await self._imports.run(Material("append_request", Path(), "rows", content), to)
         except BaseException:
             await in_thread(segments.discard, folder, segment)
             raise
@@ -121,9 +107,11 @@ class Appending:
                 await in_thread(segments.discard, place, written.segment)
                 raise
             answer = revision.message()
+            kept = answer.SerializeToString()
             # When this fails, nobody knows whether the store has heard of the segment: if not, it is swept.
-            appended = await self._store.append(record, revision, receipt, answer.SerializeToString())
-            if appended.outcome == "appended":
+            appended = await self._store.append(record, revision, receipt, kept)
+            # The very answer again: the store had taken the segment already, and what it said was lost on the way.
+            if appended.outcome == "appended" or appended.answer == kept:
                 return answer
             if appended.outcome == "stale" and not request.HasField("revision"):
                 # Another replica was faster.
@@ -157,7 +145,7 @@ class Appending:
         if current.sha256 != written.base:
             place = self._storage.dataset(record.folder)
             sha256 = await in_thread(importing.refolded, place, written.segment, current.sha256)
-        return Revision(current.number + 1, self._now(), written.segment, rows, size, sha256)
+        return Revision(current.number + 1, time.time_ns() // 1000, written.segment, rows, size, sha256)
 
 
 def no_dataset(dataset_id: str) -> NotFoundError:

@@ -1,8 +1,8 @@
 """Puts data sets together; the service's composition root calls it."""
 
 from caravan.datasets.v1 import datasetio_pb2_grpc, datasets_pb2_grpc
+from services.core.redis.connection import Connection
 from services.core.server import Binding
-from services.post_training.connection import Connection
 from services.post_training.datasets.admission import Imports
 from services.post_training.datasets.appending import Appending
 from services.post_training.datasets.creation import Creation
@@ -65,6 +65,7 @@ class DatasetsPart:
         Raises:
             UnavailableError: Redis does not answer.
         """
+        await self._workers.start()
         await self._sweeping.start()
 
     async def stop(self) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
@@ -11,8 +11,7 @@ from typing import TypeAlias
 from caravan.datasets.v1 import datasets_pb2
 from services.core.errors import AlreadyExistsError, CaravanError, DeadlineExceededError, InvalidArgumentError
 from services.post_training.datasets import importing
-from services.post_training.datasets.admission import Imports
-from services.post_training.datasets.canonical import NO_ROWS
+from services.post_training.datasets.admission import Destination, Imports
 from services.post_training.datasets.idempotency import Once, reused
 from services.post_training.datasets.ports import DatasetStore, Receipt, Record, Revision
 from services.post_training.datasets.settings import DatasetsSettings
@@ -56,7 +55,6 @@ class Creation:
         imports: Imports,
         *,
         provider_id: str,
-        now: Callable[[], int] = lambda: time.time_ns() // 1000,
     ) -> None:
         """Makes nothing yet.
 
@@ -66,14 +64,12 @@ class Creation:
             store: What is known of data sets.
             imports: Runs imports.
             provider_id: Identifier of this provider.
-            now: Microseconds since the epoch.
         """
         self._settings = settings
         self._storage = storage
         self._store = store
         self._imports = imports
         self._provider_id = provider_id
-        self._now = now
         self._once = Once(store)
         self._sources = Sources(settings, storage)
 
@@ -193,7 +189,8 @@ class Creation:
         folder, segment = new_name(), new_name()
         place = self._storage.dataset(folder)
         try:
-            imported = await self._imported(draft, place, segment)
+            to = Destination(place, segment, draft.dataset.format, draft.schema, draft.prefix)
+            imported = await self._imports.run(draft.material, to)
             record = self._record(draft, imported, folder, segment)
             if receipt is None:
                 return await self._checked(record)
@@ -202,8 +199,10 @@ class Creation:
             raise
         # From here on nobody may know whether the store has heard of the files: when it has not, they are swept.
         answer = record.message()
-        created = await self._store.create(record, receipt, answer.SerializeToString())
-        if created.outcome == "created":
+        kept = answer.SerializeToString()
+        created = await self._store.create(record, receipt, kept)
+        # The very answer again: the store had taken it already, and what it said was lost on the way.
+        if created.outcome == "created" or created.answer == kept:
             return answer
         await remove_in_thread(place)
         match created.outcome:
@@ -217,32 +216,8 @@ class Creation:
             case _:
                 raise reused()
 
-    async def _imported(self, draft: _Draft, place: Path, segment: str) -> importing.Imported:
-        settings, material = self._settings, draft.material
-        task = importing.Import(
-            kind=material.kind,
-            path=str(material.path),
-            field=material.field,
-            prefix=draft.prefix,
-            folder=str(place),
-            segment=segment,
-            format=draft.dataset.format,
-            digest=NO_ROWS.hex(),
-            max_rows=settings.max_rows,
-            max_bytes=settings.max_bytes,
-            max_row_bytes=settings.max_row_bytes,
-            max_columns=settings.max_columns,
-            file_name=material.file_name,
-            file_format=material.file_format,
-            schema=draft.schema,
-            huggingface=material.huggingface,
-        )
-        if material.kind == "create_request":
-            return await self._imports.run_request(task, material.content)
-        return await self._imports.run(task)
-
     def _record(self, draft: _Draft, imported: importing.Imported, folder: str, segment: str) -> Record:
-        now = self._now()
+        now = time.time_ns() // 1000
         dataset = datasets_pb2.Dataset()
         dataset.CopyFrom(draft.dataset)
         for name, column in importing.schema_of(imported.schema).items():

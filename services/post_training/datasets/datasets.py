@@ -5,7 +5,7 @@ from pathlib import Path
 
 from caravan.datasets.v1 import datasetio_pb2, datasets_pb2
 from services.core.errors import FailedPreconditionError
-from services.post_training.datasets import paging
+from services.core.paging import last_of, page_size, token_after
 from services.post_training.datasets.appending import Appending, no_dataset, stale
 from services.post_training.datasets.creation import Creation
 from services.post_training.datasets.idempotency import Once, reused
@@ -76,8 +76,8 @@ class Datasets:
             request: Which, and which page.
         """
         listing = ("datasets", int(request.format))
-        after = str(paging.read(request.page_token, listing, str)[0]) if request.page_token else ""
-        most = request.page_size or paging.DEFAULT_PAGE
+        (after,) = last_of(request.page_token, listing, str) or [""]
+        most = page_size(request)
         response, room = datasets_pb2.ListDatasetsResponse(), _PAGE_BYTES
         while True:
             records = await self._store.list(request.format, after, _BATCH)
@@ -85,7 +85,7 @@ class Datasets:
                 shown = record.message()
                 room -= shown.ByteSize()
                 if response.data and (room < 0 or len(response.data) >= most):
-                    response.next_page_token = paging.token(listing, after)
+                    response.next_page_token = token_after(listing, after)
                     return response
                 response.data.append(shown)
                 after = shown.dataset_id
@@ -134,14 +134,14 @@ class Datasets:
         listing = ("revisions", record.folder)
         last = record.current.number
         if request.page_token:
-            last = min(last, int(paging.read(request.page_token, listing, int)[0]))
-        first = max(1, last - (request.page_size or paging.DEFAULT_PAGE) + 1)
+            last = min(last, *last_of(request.page_token, listing, int))
+        first = max(1, last - page_size(request) + 1)
         found = await self._store.revisions(record, first, last)
         if found is None:
             raise no_dataset(request.dataset_id)
         response = datasets_pb2.ListDatasetRevisionsResponse(data=[revision.message() for revision in reversed(found)])
         if first > 1:
-            response.next_page_token = paging.token(listing, first - 1)
+            response.next_page_token = token_after(listing, first - 1)
         return response
 
     async def append(self, request: datasetio_pb2.AppendRowsRequest) -> datasets_pb2.DatasetRevision:

@@ -4,51 +4,15 @@ import asyncio
 import hashlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 
 from google.protobuf.message import Message
 
 from services.core.errors import InvalidArgumentError
+from services.core.keyed_locks import KeyedLocks
 from services.post_training.datasets.ports import DatasetStore, Receipt
 
 # A request of which a digest is made at once, without a thread.
 _SMALL = 65_536
-
-
-@dataclass(slots=True)
-class _Turn:
-    """The calls of one key: one after the other."""
-
-    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
-    users: int = 0
-
-
-class Turns:
-    """Lets those who name the same thing work on it one after the other, in this process."""
-
-    def __init__(self) -> None:
-        """Begins with nobody at work."""
-        self._turns: dict[str, _Turn] = {}
-
-    @asynccontextmanager
-    async def taken(self, key: str) -> AsyncIterator[None]:
-        """Waits for a turn and keeps it.
-
-        Args:
-            key: The thing. Empty: nothing that anybody else could name.
-        """
-        if not key:
-            yield
-            return
-        turn = self._turns.setdefault(key, _Turn())
-        turn.users += 1
-        try:
-            async with turn.lock:
-                yield
-        finally:
-            turn.users -= 1
-            if not turn.users:
-                self._turns.pop(key, None)
 
 
 class Once:
@@ -61,7 +25,7 @@ class Once:
             store: Keeps the answers.
         """
         self._store = store
-        self._turns = Turns()
+        self._locks = KeyedLocks()
 
     @asynccontextmanager
     async def call(
@@ -80,8 +44,11 @@ class Once:
         size = sum(part.ByteSize() if isinstance(part, Message) else len(part) for part in parts)
         digest = _digest(parts) if size <= _SMALL else await asyncio.to_thread(_digest, parts)
         receipt = Receipt(rpc, request_id, digest)
-        async with self._turns.taken(f"{rpc}/{request_id}" if request_id else ""):
-            yield receipt, await self._store.answer(receipt) if request_id else None
+        if not request_id:
+            yield receipt, None
+            return
+        async with self._locks.held((rpc, request_id)):
+            yield receipt, await self._store.answer(receipt)
 
 
 def reused() -> InvalidArgumentError:

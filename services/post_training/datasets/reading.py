@@ -10,7 +10,8 @@ from google.protobuf import struct_pb2
 
 from caravan.datasets.v1 import datasetio_pb2
 from services.core.errors import NotFoundError
-from services.post_training.datasets import filters, paging, scanning, segments
+from services.core.paging import DEFAULT_PAGE, last_of, token_after
+from services.post_training.datasets import filters, scanning, segments
 from services.post_training.datasets.appending import no_dataset
 from services.post_training.datasets.ports import DatasetStore, Record, Revision
 from services.post_training.datasets.revisions import Revisions, missing_revision
@@ -114,9 +115,9 @@ class Reading:
         listing = (record.folder, condition, asked)
         first, number, total = 0, asked or record.current.number, -1
         if request.page_token:
-            first, number, total = map(int, paging.read(request.page_token, listing, int, int, int))
+            first, number, total = last_of(request.page_token, listing, int, int, int)
         chosen = await self._chosen(record, number)
-        most = min(request.rows_in_page, _MOST_IN_PAGE) or paging.DEFAULT_PAGE
+        most = min(request.rows_in_page, _MOST_IN_PAGE) or DEFAULT_PAGE
         most = _MOST_IN_PAGE if most < 0 else most
         response = datasetio_pb2.GetRowsPaginatedResponse(revision=number, total_count=chosen.row_count)
         if condition:
@@ -131,7 +132,7 @@ class Reading:
         taken = await self._add(response, chosen, numbers, as_json=request.as_json)
         after = numbers[taken] if taken < len(numbers) else after
         if after < chosen.row_count:
-            response.next_page_token = paging.token(listing, after, number, total)
+            response.next_page_token = token_after(listing, after, number, total)
         return response
 
     async def rows(

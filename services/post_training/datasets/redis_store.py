@@ -7,8 +7,9 @@ from google.protobuf.message import DecodeError
 
 from caravan.datasets.v1 import datasets_pb2
 from services.core.errors import InternalError
+from services.core.redis.connection import Connection
+from services.core.redis.scripts import Argument, load_scripts
 from services.post_training import keys
-from services.post_training.connection import Argument, Connection, load_scripts
 from services.post_training.datasets.idempotency import reused
 from services.post_training.datasets.ports import Appended, Created, DatasetStore, Deleted, Receipt, Record, Revision
 from services.post_training.storage import new_name

@@ -46,7 +46,7 @@ class DatasetsSettings(BaseModel):
     import_workers: int = Field(default=2, ge=1, le=64, description="Most processes that read and check rows.")
     import_seconds: float = Field(default=3600.0, gt=0, description="Longest time to read and check a data set.")
     import_memory_bytes: int = Field(
-        default=4 << 30, ge=1 << 30, description="Most address space of a process that reads rows."
+        default=4 << 30, ge=1 << 30, description="Most memory of a process that reads rows."
     )
     sweep_seconds: float = Field(
         default=600.0, gt=0, description="Seconds between two removals of what processes that died left on the disk."

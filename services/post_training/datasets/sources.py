@@ -23,16 +23,16 @@ _SPLIT = "train"
 
 @dataclass(frozen=True, slots=True)
 class Material:
-    """Something in the spool to read rows from."""
+    """Something to read rows from."""
 
-    kind: Literal["file", "huggingface", "create_request"]
-    """What there is at the path; see `importing.Import`."""
+    kind: Literal["file", "huggingface", "create_request", "append_request"]
+    """What it is; see `importing.Import`."""
     path: Path
     """Where it is."""
     field: str
     """Path of the request's field that names it."""
-    content: bytes = b""
-    """The request's message with the rows, instead of what would be at the path."""
+    content: bytes | None = None
+    """The request's message with the rows. None: they are at the path."""
     file_name: str = ""
     """Name that the file came with."""
     file_format: int = 0

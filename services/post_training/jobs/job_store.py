@@ -1,7 +1,7 @@
 """The port of the store that jobs are kept in."""
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
 from caravan.post_training.v1 import checkpoints_pb2, jobs_pb2, post_training_pb2
 from services.core.errors import OutOfRangeError
@@ -132,6 +132,10 @@ class JobStore(ABC):
     @abstractmethod
     async def next_jobs(self, lane: Lane, limit: int) -> tuple[Sequence[str], float | None]:
         """Returns the first jobs of a queue, and the seconds until another one that is delayed will be in it; None: none will."""
+
+    @abstractmethod
+    async def waiting(self) -> Mapping[Lane, int]:
+        """Returns how many jobs wait in each queue, those that are delayed too."""
 
     @abstractmethod
     async def expired_jobs(self, limit: int) -> Sequence[str]:

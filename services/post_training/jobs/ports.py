@@ -26,10 +26,6 @@ class Report(ABC):
         """Says one event; waits while too many are on their way."""
 
     @abstractmethod
-    def say_now(self, event: jobs_pb2.JobEvent) -> None:
-        """Says one event; a log line may be left out while too many are on their way."""
-
-    @abstractmethod
     async def settle(self) -> None:
         """Waits until everything said is in the store.
 

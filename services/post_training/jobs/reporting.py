@@ -8,9 +8,8 @@ from dataclasses import dataclass
 
 import structlog
 
-from caravan.post_training.v1 import jobs_pb2, training_pb2
-from services.core.errors import CaravanError
-from services.post_training.jobs import events
+from caravan.post_training.v1 import jobs_pb2
+from services.core.errors import CaravanError, InternalError, UnavailableError
 from services.post_training.jobs.job_store import JobStore
 from services.post_training.jobs.ports import LeaseLostError, Report
 from services.post_training.jobs.records import Batch, Lease
@@ -22,6 +21,8 @@ _PROGRESS_SECONDS = 1.0
 _AT_ONCE = 256
 _MOST = 4096
 _AGAIN_SECONDS = 0.5
+# A store that answers and refuses for so long will not take the events.
+_REFUSED_SECONDS = 60.0
 
 
 @dataclass(slots=True)
@@ -45,24 +46,19 @@ class Reporter(Report):
         self._store, self._lease = store, lease
         self._said: list[jobs_pb2.JobEvent] = []
         self._progress = _Latest()
-        self._left_out = 0
         self._news, self._idle = asyncio.Event(), asyncio.Event()
         self._room = asyncio.Event()
         self._idle.set()
         self._room.set()
         self._settling = 0
+        self._broken: CaravanError | None = None
 
     async def say(self, event: jobs_pb2.JobEvent) -> None:
         """See Report."""
         while not self._room.is_set() and not self._lease.lost.is_set():
             await self._first(self._room)
-        self._add(event)
-
-    def say_now(self, event: jobs_pb2.JobEvent) -> None:
-        """See Report."""
-        if not self._room.is_set() and event.HasField("log"):
-            self._left_out += 1
-            return
+        if self._broken is not None:
+            raise self._broken
         self._add(event)
 
     async def settle(self) -> None:
@@ -74,17 +70,32 @@ class Reporter(Report):
                 if self._lease.lost.is_set():
                     raise LeaseLostError
                 await self._first(self._idle)
+            if self._broken is not None:
+                raise self._broken
         finally:
             self._settling -= 1
 
     async def run(self) -> None:
         """Carries events to the store until it is cancelled or the lease is lost."""
-        while not self._lease.lost.is_set():
-            await self._news.wait()
-            if not self._settling and len(self._said) < _AT_ONCE:
-                await asyncio.sleep(_FLUSH_SECONDS)
-            self._news.clear()
-            await self._flush()
+        try:
+            while not self._lease.lost.is_set():
+                await self._news.wait()
+                if not self._settling and len(self._said) < _AT_ONCE:
+                    await asyncio.sleep(_FLUSH_SECONDS)
+                self._news.clear()
+                await self._flush()
+        except CaravanError as error:
+            self._break(error)
+        except Exception as error:  # noqa: BLE001 - whoever waits for this would wait for ever
+            _log.exception("events_broke", job_uuid=self._lease.job_uuid)
+            self._break(InternalError(f"the job's events cannot be stored ({type(error).__name__})"))
+
+    def _break(self, error: CaravanError) -> None:
+        """Nothing that is said comes into the store any more: the next one who says something, or waits, is told."""
+        self._broken = error
+        self._said.clear()
+        self._room.set()
+        self._idle.set()
 
     def _add(self, event: jobs_pb2.JobEvent) -> None:
         if event.HasField("progress"):
@@ -97,6 +108,7 @@ class Reporter(Report):
             self._room.clear()
 
     async def _flush(self) -> None:
+        refusals = 0
         while self._said or self._due():
             batch, taken = self._batch()
             try:
@@ -106,8 +118,12 @@ class Reporter(Report):
             except CaravanError as error:
                 # The store is away. What was said stays, and the work waits once there is too much of it.
                 _log.warning("events_wait", job_uuid=self._lease.job_uuid, why=error.message, events=len(self._said))
+                refusals += not isinstance(error, UnavailableError)
+                if refusals * _AGAIN_SECONDS > _REFUSED_SECONDS:
+                    raise
                 await asyncio.sleep(_AGAIN_SECONDS)
                 continue
+            refusals = 0
             del self._said[:taken]
             if batch.progress is not None:
                 self._progress.at = time.monotonic()
@@ -128,10 +144,6 @@ class Reporter(Report):
     def _batch(self) -> tuple[Batch, int]:
         said = self._said[:_AT_ONCE]
         told: list[jobs_pb2.JobEvent] = list(said)
-        if self._left_out:
-            lines = f"{self._left_out} log lines were left out: there were more than could be kept"
-            told.append(events.log(lines, training_pb2.LOG_LEVEL_WARN))
-            self._left_out = 0
         progress = None
         if self._due() and self._progress.event is not None:
             told.append(self._progress.event)

@@ -3,18 +3,20 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import structlog
+from opentelemetry.metrics import Meter
 
 from caravan.post_training.v1 import jobs_pb2
 from services.core.errors import AbortedError, CaravanError, InternalError, UnavailableError
 from services.post_training.jobs import transitions
 from services.post_training.jobs.job_store import JobStore, StaleError
+from services.post_training.jobs.metrics import JobMetrics
 from services.post_training.jobs.ports import Assignment, Completed, Failed, LeaseLostError, Stopped, Work
-from services.post_training.jobs.records import Claimed, JobRecord, Lane, Lease
+from services.post_training.jobs.records import Change, Claimed, JobRecord, Lane, Lease
 from services.post_training.jobs.reporting import Reporter
 from services.post_training.storage import Storage
 
@@ -63,7 +65,13 @@ class Scheduler:
     """Runs jobs."""
 
     def __init__(
-        self, store: JobStore, storage: Storage, places: Mapping[Lane, Place], holder: str, limits: SchedulerLimits
+        self,
+        store: JobStore,
+        storage: Storage,
+        places: Mapping[Lane, Place],
+        holder: str,
+        limits: SchedulerLimits,
+        meter: Meter | None = None,
     ) -> None:
         """Runs nothing yet.
 
@@ -73,6 +81,7 @@ class Scheduler:
             places: Who does the jobs of each queue.
             holder: Names this process, for people.
             limits: Times.
+            meter: Where metrics go. None: to OpenTelemetry's own provider.
         """
         self._store, self._storage, self._places = store, storage, places
         self._holder, self._limits = holder, limits
@@ -80,6 +89,7 @@ class Scheduler:
         self._tasks: list[asyncio.Task[None]] = []
         self._draining = False
         self._claiming = asyncio.Lock()
+        self._metrics = JobMetrics(self._running_by_lane, meter)
         store.listen(self._hear)
 
     @property
@@ -87,12 +97,16 @@ class Scheduler:
         """Number of jobs that run here."""
         return len(self._held)
 
+    def _running_by_lane(self) -> Mapping[Lane, int]:
+        lanes = [held.lane for held in list(self._held.values())]
+        return {lane: lanes.count(lane) for lane in self._places}
+
     def start(self) -> None:
         """Begins."""
         self._tasks = [
-            asyncio.create_task(self._claim_for_ever(), name="claim-jobs"),
-            asyncio.create_task(self._beat_for_ever(), name="job-heartbeats"),
-            asyncio.create_task(self._scan_for_ever(), name="scan-jobs"),
+            asyncio.create_task(self._for_ever("claim", self._claim_all), name="claim-jobs"),
+            asyncio.create_task(self._for_ever("heartbeat", self._beat_all), name="job-heartbeats"),
+            asyncio.create_task(self._for_ever("scan", self._scan), name="scan-jobs"),
         ]
 
     async def stop(self) -> None:
@@ -112,6 +126,17 @@ class Scheduler:
             task.cancel()
         await asyncio.gather(*left, return_exceptions=True)
 
+    async def _for_ever(self, name: str, round_: Callable[[], Awaitable[None]]) -> None:
+        while True:
+            try:
+                await round_()
+            except CaravanError as error:
+                _log.warning(f"{name}_failed", why=error.message)
+                await asyncio.sleep(_AGAIN_SECONDS)
+            except Exception:  # noqa: BLE001 - the edge of a loop that nobody else would go on with
+                _log.exception(f"{name}_broke")
+                await asyncio.sleep(_AGAIN_SECONDS)
+
     def _hear(self, job_uuid: str, status: "jobs_pb2.JobStatus.ValueType") -> None:
         held = self._held.get(job_uuid)
         if held is None:
@@ -121,22 +146,21 @@ class Scheduler:
 
     # Claiming.
 
-    async def _claim_for_ever(self) -> None:
-        while not self._draining:
-            wait = self._limits.scan_seconds
-            for lane, place in self._places.items():
-                try:
-                    async with self._claiming:
-                        due = await self._claim(lane, place)
-                except CaravanError as error:
-                    _log.warning("claim_failed", lane=lane, why=error.message)
-                    continue
-                wait = min(wait, max(0.01, due)) if due is not None else wait
-            await self._store.changed(wait)
+    async def _claim_all(self) -> None:
+        wait = self._limits.scan_seconds
+        for lane, place in self._places.items():
+            try:
+                async with self._claiming:
+                    due = await self._claim(lane, place)
+            except CaravanError as error:
+                _log.warning("claim_failed", lane=lane, why=error.message)
+                continue
+            wait = min(wait, max(0.01, due)) if due is not None else wait
+        await self._store.changed(wait)
 
     async def _claim(self, lane: Lane, place: Place) -> float | None:
         """Takes as many jobs as there is room for; returns the seconds until a delayed one comes."""
-        room = place.slots - sum(held.lane == lane for held in self._held.values())
+        room = 0 if self._draining else place.slots - sum(held.lane == lane for held in self._held.values())
         if room <= 0:
             return None
         found, due = await self._store.next_jobs(lane, room)
@@ -171,10 +195,12 @@ class Scheduler:
             record = await self._read(lease)
             assignment = Assignment(record, lease, self._storage.job(lease.job_uuid))
             outcome = await self._outcome(work, assignment, reporter)
-            await reporter.settle()
             await self._finish(lease, outcome, int((time.monotonic() - began) * 1000))
         except LeaseLostError:
             log.warning("job_lost")
+        except CaravanError as error:
+            # Its lease runs out, and somebody takes it up.
+            log.error("job_left_behind", reason=error.reason, why=error.message)  # noqa: TRY400 - a store's refusal
         else:
             log.info("job_left", outcome=type(outcome).__name__)
         finally:
@@ -182,6 +208,15 @@ class Scheduler:
             await asyncio.gather(reporting, return_exceptions=True)
 
     async def _outcome(self, work: Work, assignment: Assignment, reporter: Reporter) -> Outcome:
+        """What came of the work, once everything that it said is in the store."""
+        try:
+            outcome = await self._worked(work, assignment, reporter)
+            await reporter.settle()
+        except CaravanError as error:
+            return Failed(error, again=False)
+        return outcome
+
+    async def _worked(self, work: Work, assignment: Assignment, reporter: Reporter) -> Outcome:
         uuid = assignment.lease.job_uuid
         try:
             return await work.run(assignment, reporter)
@@ -201,6 +236,7 @@ class Scheduler:
                 record = await self._store.read(lease.job_uuid)
                 change = transitions.finish(record, outcome, ran_ms, drained=self._draining)
                 await self._store.change(record, change, lease=lease)
+                self._measure(record, change, outcome.error.reason if isinstance(outcome, Failed) else "")
             except StaleError:
                 continue
             except UnavailableError as error:
@@ -209,6 +245,12 @@ class Scheduler:
             else:
                 return
         raise LeaseLostError
+
+    def _measure(self, record: JobRecord, change: Change, reason: str) -> None:
+        if change.job.status in transitions.ENDED:
+            self._metrics.ended(change.job, change.ran_ms)
+        elif change.crashes > record.crashes:
+            self._metrics.retried(change.job, reason)
 
     async def _read(self, lease: Lease) -> JobRecord:
         while not lease.lost.is_set():
@@ -220,10 +262,9 @@ class Scheduler:
 
     # Leases.
 
-    async def _beat_for_ever(self) -> None:
-        while True:
-            await asyncio.sleep(self._limits.lease_seconds / _HEARTBEATS_A_LEASE)
-            await asyncio.gather(*(self._beat(held) for held in list(self._held.values())))
+    async def _beat_all(self) -> None:
+        await asyncio.sleep(self._limits.lease_seconds / _HEARTBEATS_A_LEASE)
+        await asyncio.gather(*(self._beat(held) for held in list(self._held.values())))
 
     async def _beat(self, held: _Held) -> None:
         try:
@@ -241,23 +282,23 @@ class Scheduler:
         else:
             held.renewed = time.monotonic()
 
-    async def _scan_for_ever(self) -> None:
-        while True:
-            try:
-                await self._take_up()
-            except CaravanError as error:
-                _log.warning("scan_failed", why=error.message)
-            await asyncio.sleep(self._limits.scan_seconds)
+    async def _scan(self) -> None:
+        await self._take_up()
+        self._metrics.waiting = await self._store.waiting()
+        await asyncio.sleep(self._limits.scan_seconds)
 
     async def _take_up(self) -> None:
         """Puts jobs whose holders died back into the queue. After the store was away, holders get the time of a lease to renew it."""
-        if self._store.quiet_seconds < self._limits.lease_seconds:
-            return
         for uuid in await self._store.expired_jobs(_BATCH):
             record = await self._store.read(uuid)
+            # Looked at now: these calls too may have waited for the store to come back.
+            if self._store.quiet_seconds < self._limits.lease_seconds:
+                return
             why = UnavailableError(
                 "the process that ran the job is gone (it was killed, or its machine was)", reason="HOLDER_LOST"
             )
+            change = transitions.crash(record, why)
             with contextlib.suppress(StaleError):
-                await self._store.change(record, transitions.crash(record, why))
+                await self._store.change(record, change)
                 _log.warning("job_taken_up", job_uuid=uuid)
+                self._measure(record, change, why.reason)

@@ -52,6 +52,7 @@ class BaseModels:
         """
         self._settings = settings
         self._registered = registered
+        self._downloads = asyncio.Semaphore(settings.downloads)
 
     async def resolve(self, model: str, field: str) -> BaseModel:
         """Finds a model's files, and downloads them when they are at Hugging Face only.
@@ -84,7 +85,8 @@ class BaseModels:
             return await asyncio.to_thread(self._local, name, field, trusted)
         if not _HUB_ID.fullmatch(name):
             raise InvalidArgumentError.of(field, "must be a registered model, a folder or a Hugging Face id")
-        return await self._from_hub(name)
+        async with self._downloads:
+            return await self._from_hub(name)
 
     def _local(self, name: str, field: str, trusted: bool) -> Path:
         folder = Path(name).resolve()

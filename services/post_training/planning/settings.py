@@ -19,6 +19,7 @@ class PlanningSettings(BaseModel):
     download_seconds: float = Field(
         default=1800.0, gt=0, description="Longest time that the download of a model may take."
     )
+    downloads: int = Field(default=4, ge=1, le=64, description="Most downloads of models at the same time.")
     workers: int = Field(default=1, ge=1, le=16, description="Most requests that are checked at the same time.")
     waiting: int = Field(default=64, ge=1, description="Most requests that wait to be checked.")
     seconds: float = Field(default=300.0, gt=0, description="Longest time that the check of one request may take.")

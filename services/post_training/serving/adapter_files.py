@@ -22,6 +22,8 @@ CONVERTED = "serving"
 """Folder in a DoRA checkpoint where the training has put the plain adapter already."""
 
 _GRACE_SECONDS = 3600.0
+# Rounding, no more.
+_EXACT = 1e-4
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +88,7 @@ class AdapterFiles:
         config = await asyncio.to_thread(_read_config, checkpoint)
         if config.get("use_dora"):
             ready = checkpoint / CONVERTED
-            if await asyncio.to_thread(_rank, ready) in range(1, max_rank + 1):
+            if await asyncio.to_thread(_is_best, ready, max_rank):
                 await asyncio.to_thread(_link, ready, part)
             else:
                 await self._converter.convert(str(checkpoint), base, str(part), max_rank)
@@ -123,6 +125,12 @@ def _rank(folder: Path) -> int:
         return int(json.loads((folder / ADAPTER_CONFIG).read_text())["r"])
     except (OSError, ValueError, KeyError, TypeError):
         return 0
+
+
+def _is_best(ready: Path, max_rank: int) -> bool:
+    """Whether a plain adapter fits an engine, and no other one that fits would be closer to the DoRA adapter."""
+    rank, error = _rank(ready), _relative_error(ready)
+    return 0 < rank <= max_rank and error is not None and (rank == max_rank or error < _EXACT)
 
 
 def _link(source: Path, part: Path) -> None:

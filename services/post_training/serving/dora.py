@@ -121,7 +121,9 @@ def _changes(adapter: Path, base: Path, config: Mapping[str, Any]) -> Iterator[C
             if weight.shape != (up.shape[0], down.shape[1]) or magnitude.numel() != weight.shape[0]:
                 raise ConversionError(f"{module} does not fit the base model, whose weight is {tuple(weight.shape)}")
             moved = weight + scale * (up @ down)
-            stretch = magnitude.float().flatten() / torch.linalg.norm(moved, dim=1)
+            norms = torch.linalg.norm(moved, dim=1)
+            # A row without a direction stays zero, whatever its magnitude.
+            stretch = torch.where(norms > 0, magnitude.float().flatten() / norms, 0.0)
             yield Change(module, stretch[:, None] * moved - weight)
 
 

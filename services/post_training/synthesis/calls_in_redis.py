@@ -14,8 +14,9 @@ from pathlib import Path
 import structlog
 
 from services.core.errors import AbortedError, CaravanError, InvalidArgumentError
+from services.core.redis.connection import Connection
+from services.core.redis.scripts import load_scripts
 from services.post_training import keys
-from services.post_training.connection import Connection, load_scripts
 from services.post_training.storage import Storage, full_disk_told, new_name, remove
 
 KEPT_MILLISECONDS = 24 * 3600 * 1000

@@ -16,7 +16,7 @@ from services.post_training.trainer.batches import read
 from services.post_training.trainer.checkpoints import Checkpoints, read_description
 from services.post_training.trainer.events import Events
 from services.post_training.trainer.lineage import LineageOf
-from services.post_training.trainer.models import BaseModel, resolved_dtype
+from services.post_training.trainer.models import BaseModel, give_directions, resolved_dtype
 from services.post_training.trainer.preparing import Prepared, Stopped
 from services.post_training.trainer.problems import CheckpointError
 from services.post_training.trainer.recipe import Recipe
@@ -112,6 +112,7 @@ def assemble(
         "peft_config": base.adapter_config(),
     }
     trainer = _MAKERS[spec.kind](recipe, model, config, prepared.max_length, rest)
+    give_directions(trainer.model)
     resume = _resumed(spec, checkpoints)
     if resume is not None:
         reporter.progress = read_progress(resume)

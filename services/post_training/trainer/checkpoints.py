@@ -56,6 +56,14 @@ class Checkpoints:
         path.mkdir(exist_ok=True)
         return path
 
+    def abandon(self, unfinished: Path) -> None:
+        """Removes a checkpoint that could not be written: where the disk is full, half of one helps nobody.
+
+        Args:
+            unfinished: What `begin` returned.
+        """
+        shutil.rmtree(unfinished, ignore_errors=True)
+
     def resumable(self) -> checkpoints_pb2.Checkpoint | None:
         """Returns the newest checkpoint that a training can go on from."""
         return next((checkpoint for checkpoint in reversed(self.all()) if checkpoint.resumable), None)

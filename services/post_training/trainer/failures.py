@@ -1,6 +1,5 @@
 """What went wrong, as the service tells it: a google.rpc.Status with an ErrorInfo."""
 
-import errno
 from pathlib import Path
 
 from google.rpc import status_pb2
@@ -14,6 +13,7 @@ from services.core.errors import (
     ResourceExhaustedError,
 )
 from services.core.status import status_of
+from services.post_training.storage import is_full
 from services.post_training.trainer.problems import (
     DiskFullError,
     MemoryShortageError,
@@ -28,7 +28,11 @@ _ALLOCATION_TEXTS = (
     "Cannot allocate memory",
     "CUBLAS_STATUS_ALLOC_FAILED",
 )
-_DISK_TEXTS = ("No space left on device", "os error 28", "PytorchStreamWriter failed", "unexpected pos")
+_DISK_TEXTS = (
+    *("No space left on device", "os error 28"),
+    *("File too large", "os error 27"),
+    *("PytorchStreamWriter failed", "unexpected pos"),
+)
 
 
 def status_of_failure(error: BaseException, recipe: Recipe | None, folder: Path | None) -> status_pb2.Status:
@@ -55,8 +59,7 @@ def known(error: BaseException, recipe: Recipe | None = None, folder: Path | Non
     text = str(error)
     if isinstance(error, MemoryError) or _is_allocation(error, text):
         return MemoryShortageError(_memory_advice(recipe))
-    full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
-    if full or any(part in text for part in _DISK_TEXTS):
+    if (isinstance(error, OSError) and is_full(error)) or any(part in text for part in _DISK_TEXTS):
         where = f" of {folder}" if folder is not None else ""
         return DiskFullError(
             f"the disk{where} is full; free some space, or keep fewer checkpoints (checkpoints_to_keep)"

@@ -12,11 +12,13 @@ from peft import LoraConfig, PeftModel, TaskType
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer, BitsAndBytesConfig
 from trl.trainer.reward_trainer import suppress_seqcls_warning
 
+from services.post_training.trainer import packed_attention
 from services.post_training.trainer.checkpoints import ADAPTER_CONFIG
 from services.post_training.trainer.problems import ModelError, PlatformError
 from services.post_training.trainer.recipe import Dtype, Recipe
 from services.post_training.trainer.weights import Weights, target_modules
 
+_SMALL = 1e-3
 _TORCH_DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
 
 
@@ -106,6 +108,9 @@ class BaseModel:
                     model = AutoModelForSequenceClassification.from_pretrained(self.folder, num_labels=1, **arguments)
             else:
                 model = AutoModelForCausalLM.from_pretrained(self.folder, **arguments)
+            if recipe.packed and not torch.cuda.is_available():
+                packed_attention.register()
+                model.set_attn_implementation(packed_attention.PACKED)
             if self.adapter is not None:
                 model = PeftModel.from_pretrained(model, str(self.adapter), is_trainable=frozen)
         if self.adapter is not None and not frozen:
@@ -129,6 +134,21 @@ class BaseModel:
             task_type=TaskType.SEQ_CLS if reward else TaskType.CAUSAL_LM,
             modules_to_save=["score"] if reward else None,
         )
+
+
+def give_directions(model: Any) -> None:
+    """Lets DoRA adapt weights with rows that are zero, as pruned heads have: magnitude and direction of such a row would be 0 / 0.
+
+    Its low-rank part is given a small direction. The magnitude stays 0, and with it the row, until it is trained.
+
+    Args:
+        model: A model with an adapter.
+    """
+    for module in model.modules():
+        for adapter, magnitude in getattr(module, "lora_magnitude_vector", {}).items():
+            up = module.lora_B[adapter].weight
+            still = (magnitude.weight.flatten() == 0) & (up == 0).all(dim=1)
+            up.data[still] = _SMALL
 
 
 def quantization(dtype: Dtype) -> BitsAndBytesConfig:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import logging
 import math
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from torch.distributed._functional_collectives import AsyncCollectiveTensor
 from torch.distributed.tensor import DTensor
 
 from caravan.post_training.v1 import checkpoints_pb2
-from services.post_training.serving.dora import plain_adapter
+from services.post_training.serving.dora import ConversionError, plain_adapter
 from services.post_training.spec import TrainingSpec
 from services.post_training.trainer.checkpoints import FINAL, Checkpoints
 from services.post_training.trainer.events import Events
@@ -75,6 +76,13 @@ class CheckpointWriter:
         step = trainer.state.global_step
         identifier = FINAL if final else f"step-{step:06d}"
         folder = self._checkpoints.begin(identifier)
+        try:
+            self._write(trainer, folder, identifier, final)
+        except BaseException:
+            self._checkpoints.abandon(folder)
+            raise
+
+    def _write(self, trainer: Any, folder: Path, identifier: str, final: bool) -> None:
         resumable = self._write_weights(trainer, folder, final)
         progress = trainer.progress()
         if resumable:
@@ -87,13 +95,20 @@ class CheckpointWriter:
             (folder / PROGRESS_FILE).write_text(json.dumps(dataclasses.asdict(progress)), encoding="utf-8")
             copy_tokenizer(self._base, folder)
             if final and self._serves and self._recipe.lora is not None and self._recipe.lora.dora:
-                # Inference serves plain adapters only; here torch is loaded, which takes the service ten seconds.
-                plain_adapter(folder, self._base, folder / SERVING_FOLDER, _MAX_SERVED_RANK)
+                self._convert(folder)
         _wait()
         if first:
             described = self._described(trainer, progress, identifier, final, resumable)
             self._events.checkpoint(self._checkpoints.commit(folder, described))
         _wait()
+
+    def _convert(self, folder: Path) -> None:
+        """Writes the plain adapter that inference serves: here torch is loaded, which takes the service ten seconds."""
+        try:
+            plain_adapter(folder, self._base, folder / SERVING_FOLDER, _MAX_SERVED_RANK)
+        except ConversionError as error:
+            # The result is what was asked for all the same; whoever puts it into service says that it cannot be.
+            self._events.log(logging.WARNING, f"no plain adapter could be made of the DoRA adapter: {error}")
 
     def _write_weights(self, trainer: Any, folder: Path, final: bool) -> bool:
         """Writes the model or the adapter; returns whether a training can go on from it."""

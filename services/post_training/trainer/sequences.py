@@ -66,12 +66,15 @@ def write(
     else:
         columns = (_scored(row) for row in kept if isinstance(row, EncodedPair))
     schema = _schema(recipe)
-    with pa.OSFile(str(unfinished), "wb") as sink, pa.ipc.new_stream(sink, schema) as writer:
-        while part := list(islice(columns, _ROWS_OF_A_PART)):
-            counts.sequences += len(part)
-            writer.write_batch(pa.RecordBatch.from_pylist(part, schema=schema))
-    written(counts)
-    unfinished.rename(file)
+    try:
+        with pa.OSFile(str(unfinished), "wb") as sink, pa.ipc.new_stream(sink, schema) as writer:
+            while part := list(islice(columns, _ROWS_OF_A_PART)):
+                counts.sequences += len(part)
+                writer.write_batch(pa.RecordBatch.from_pylist(part, schema=schema))
+        written(counts)
+        unfinished.rename(file)
+    finally:
+        unfinished.unlink(missing_ok=True)
     return counts
 
 

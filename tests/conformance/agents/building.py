@@ -6,6 +6,8 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 
+from google.protobuf import timestamp_pb2
+
 from caravan.agents.v1 import agents_pb2, config_pb2, events_pb2, turns_pb2
 from caravan.types.v1 import types_pb2
 from services.agents.ports import LeaseLostError, Store
@@ -62,6 +64,7 @@ async def begin(
     revision: int | None = None,
     ttl: timedelta | None = None,
     keep: bool = True,
+    earlier: int = 0,
 ) -> Started:
     """Begins a turn as CreateTurn does, or ExecuteTurn in a scratch session."""
     stateless = not session.agent_id
@@ -72,6 +75,7 @@ async def begin(
         request,
         config(),
         [Payload(turn_start=events_pb2.TurnStart(turn_id=turn_id))],
+        earlier=earlier,
         session_ttl=ttl,
         keep=keep,
     )
@@ -86,7 +90,8 @@ async def running(store: Store, session: SessionKey, words: str = "hello") -> Le
 
 
 def step(step_id: str, model: str = "llama") -> turns_pb2.Step:
-    return turns_pb2.Step(step_id=step_id, inference=turns_pb2.InferenceStep(model_id=model))
+    begun = timestamp_pb2.Timestamp(seconds=1)
+    return turns_pb2.Step(step_id=step_id, inference=turns_pb2.InferenceStep(model_id=model), started_at=begun)
 
 
 def progress(words: str) -> Payload:

@@ -6,10 +6,11 @@ from contextlib import aclosing
 import pytest
 
 from caravan.agents.v1 import turns_pb2
-from services.agents.ports import EventsGoneError
+from services.agents.ports import EventsGoneError, LeaseLostError
 from services.agents.state import Change, SessionKey, TurnKey
 from services.core.errors import NotFoundError, UnavailableError
 from tests.conformance.agents.building import a_session, complete, ending, names, progress, running, step
+from tests.support.eventually import eventually
 
 AWAITING = turns_pb2.TURN_STATUS_AWAITING_INPUT
 
@@ -196,6 +197,49 @@ async def test_lost_news_are_made_up_for(make_store):
     assert names(await seen) == [(1, "turn_start"), (2, "step_progress"), (3, "turn_complete")]
 
 
+async def test_a_watch_goes_on_when_the_turn_that_ran_here_is_taken_over_elsewhere(make_store):
+    store, other = await make_store(lease_seconds=0.3), await make_store()
+    lease = await running(store, await a_session(store))
+    await store.append(lease, [progress("a")])
+    readers = [await following(store, lease.turn, first) for first in (0, 2, 3)]
+    taken = await eventually(lambda: other.take_over(lease.turn), lambda found: found is not None)
+    await other.append(taken[0], [progress("b")])
+    with pytest.raises(LeaseLostError):
+        await store.heartbeat(lease)
+    await other.append(taken[0], [progress("c")])
+    await other.commit(taken[0], ending())
+    whole = [(1, "turn_start"), (2, "step_progress"), (3, "step_progress"), (4, "step_progress"), (5, "turn_complete")]
+    for first, reader in zip((1, 2, 3), readers, strict=True):
+        assert names(await reader) == whole[first - 1 :]
+
+
+@pytest.mark.parametrize("how", ["left", "released"])
+async def test_a_watch_goes_on_when_nobody_runs_the_turn_here_any_more(make_store, how):
+    store, other = await make_store(lease_seconds=0.3, poll_seconds=60), await make_store()
+    lease = await running(store, await a_session(store))
+    reader = await following(store, lease.turn)
+    if how == "left":
+        store.leave(lease)
+    else:
+        await store.release(lease)
+    taken = await eventually(lambda: other.take_over(lease.turn), lambda found: found is not None)
+    await other.append(taken[0], [progress("b")])
+    await other.commit(taken[0], ending())
+    assert names(await reader) == [(1, "turn_start"), (2, "step_progress"), (3, "turn_complete")]
+
+
+async def test_a_watch_goes_on_wherever_a_turn_that_waits_is_resumed(store, other, session):
+    lease, holder = await running(store, session), store
+    reader = await following(store, lease.turn)
+    for resumer in (other, store, store, other):
+        await holder.commit(lease, ending(AWAITING))
+        resumed = await resumer.resume_turn(lease.turn, lambda record: Change(events=[complete("tools")]))
+        assert resumed.lease is not None
+        lease, holder = resumed.lease, resumer
+    await holder.commit(lease, ending())
+    assert [event.sequence for event in await reader] == list(range(1, 11))
+
+
 async def test_what_is_no_longer_watched_leaves_nothing_behind(store, other, session):
     lease = await running(store, session)
     readers = [await following(other, lease.turn) for _ in range(3)]
@@ -205,3 +249,5 @@ async def test_what_is_no_longer_watched_leaves_nothing_behind(store, other, ses
     await asyncio.gather(*readers, return_exceptions=True)
     assert other._watching._tails == {}
     assert lease.turn.turn_id not in str(other._subscriptions._places)
+    await store.commit(lease, ending())
+    assert store._watching._tails == {}

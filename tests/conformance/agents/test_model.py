@@ -41,7 +41,7 @@ class StoreMachine(RuleBasedStateMachine):
         chosen = {**self.backend, "key_prefix": f"model-{new_id()}", "lease_seconds": 600}
         self.stores = [RedisStore(StoreSettings(**chosen)) for _ in range(2)]
         self.sessions: dict[SessionKey, ModelSession] = {}
-        self.leases: list[tuple[Lease, SessionKey, ModelTurn]] = []
+        self.leases: list[tuple[RedisStore, Lease, SessionKey, ModelTurn]] = []
 
     def teardown(self) -> None:
         for store in self.stores:
@@ -90,7 +90,7 @@ class StoreMachine(RuleBasedStateMachine):
             session.revision += 1
             if request_id:
                 session.requests[request_id] = (words, turn)
-            self.leases.append((started.lease, key, turn))
+            self.leases.append((self.stores[replica], started.lease, key, turn))
 
     @precondition(lambda self: self.leases)
     @rule(data=st.data(), steps=STEPS)
@@ -103,7 +103,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.commit(data, steps, status)
 
     def commit(self, data: st.DataObject, steps: list[str], status: Any) -> None:
-        lease, key, turn = self.any_lease(data)
+        store, lease, key, turn = self.any_lease(data)
         mark = new_id()
         made = [step(step_id, mark) for step_id in steps]
         if status == RUNNING:
@@ -112,7 +112,7 @@ class StoreMachine(RuleBasedStateMachine):
         else:
             change = ending(status, steps=made)
             events = [change.events[0].WhichOneof("event") or ""]
-        outcome = self.outcome(self.stores[0].commit(lease, change))
+        outcome = self.outcome(store.commit(lease, change))
         if self.sessions[key].deleted or not turn.may_write(lease.token):
             assert outcome == "LEASE_LOST"
             assert lease.lost.is_set()
@@ -126,8 +126,8 @@ class StoreMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.leases)
     @rule(data=st.data(), count=st.integers(1, 3))
     def append(self, data: st.DataObject, count: int) -> None:
-        lease, key, turn = self.any_lease(data)
-        outcome = self.outcome(self.stores[1].append(lease, [progress("x")] * count))
+        store, lease, key, turn = self.any_lease(data)
+        outcome = self.outcome(store.append(lease, [progress("x")] * count))
         if self.sessions[key].deleted or not turn.may_write(lease.token):
             assert outcome == "LEASE_LOST"
         else:
@@ -138,8 +138,8 @@ class StoreMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.leases)
     @rule(data=st.data())
     def heartbeat(self, data: st.DataObject) -> None:
-        lease, key, turn = self.any_lease(data)
-        outcome = self.outcome(self.stores[1].heartbeat(lease))
+        store, lease, key, turn = self.any_lease(data)
+        outcome = self.outcome(store.heartbeat(lease))
         if self.sessions[key].deleted or not turn.may_write(lease.token):
             assert outcome == "LEASE_LOST"
         else:
@@ -150,8 +150,8 @@ class StoreMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.leases)
     @rule(data=st.data(), taken=st.booleans())
     def release(self, data: st.DataObject, taken: bool) -> None:
-        lease, key, turn = self.any_lease(data)
-        self.run(self.stores[0].release(lease))
+        store, lease, key, turn = self.any_lease(data)
+        self.run(store.release(lease))
         if turn.may_write(lease.token):
             turn.held = False
         if taken:
@@ -173,7 +173,7 @@ class StoreMachine(RuleBasedStateMachine):
         assert lease.cancel.is_set() == turn.cancelled
         assert [found.step_id for found in record.turn.steps] == list(turn.steps)
         assert record.config == config()
-        self.leases.append((lease, key, turn))
+        self.leases.append((self.stores[replica], lease, key, turn))
 
     @precondition(lambda self: any(session.turns for session in self.sessions.values()))
     @rule(data=st.data(), replica=st.integers(0, 1))
@@ -190,7 +190,7 @@ class StoreMachine(RuleBasedStateMachine):
             assert started.first_sequence == len(turn.events) + 1
             turn.token += 1
             turn.write({"s1": mark}, ["step_complete"], RUNNING)
-            self.leases.append((started.lease, key, turn))
+            self.leases.append((self.stores[replica], started.lease, key, turn))
 
     @precondition(lambda self: any(session.turns for session in self.sessions.values()))
     @rule(data=st.data(), replica=st.integers(0, 1), stale=st.booleans())
@@ -271,8 +271,8 @@ class StoreMachine(RuleBasedStateMachine):
         turns = [(key, session, turn) for key, session in self.sessions.items() for turn in session.turns]
         return data.draw(st.sampled_from(turns[-1:] + turns[-3:] + turns))
 
-    def any_lease(self, data: st.DataObject) -> tuple[Lease, SessionKey, ModelTurn]:
-        """A lease, perhaps a lost one; the newest come first."""
+    def any_lease(self, data: st.DataObject) -> tuple[RedisStore, Lease, SessionKey, ModelTurn]:
+        """A lease, perhaps a lost one, and the replica that has it; the newest come first."""
         return data.draw(st.sampled_from(self.leases[-1:] + self.leases[-3:] + self.leases))
 
     def check(self, found: turns_pb2.Turn, turn: ModelTurn) -> None:

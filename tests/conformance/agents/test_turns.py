@@ -162,6 +162,17 @@ async def test_of_fifty_turns_at_once_one_begins(store, other, session):
     assert (await store.get_session(session)).turn_count == 1
 
 
+async def test_a_turn_that_begins_is_told_of_the_last_ones_before_it(store, other, session):
+    made = []
+    for number in range(5):
+        started = await begin(other if number % 2 else store, session, earlier=3)
+        assert started.earlier == made[-3:]
+        assert started.lease is not None
+        await (other if number % 2 else store).commit(started.lease, ending())
+        made.append(started.key.turn_id)
+    assert (await begin(store, session)).earlier == []
+
+
 async def test_a_repeated_request_never_runs_twice(store, other, session):
     first = await begin(store, session, request_id="r1")
     again = await begin(other, session, request_id="r1")

@@ -6,7 +6,8 @@ import grpc
 import pytest
 
 from caravan.agents.v1 import agents_pb2
-from tests.services.agents.world import Replica, Talk, World, text, until
+from tests.services.agents.world import Replica, Talk, World, text
+from tests.support.eventually import until
 
 DOCUMENT = {"content": {"items": [{"text": "Otters swim."}]}, "mimeType": "text/plain"}
 

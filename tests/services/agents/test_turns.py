@@ -8,7 +8,8 @@ import pytest
 from caravan.agents.v1 import agents_pb2, turns_pb2
 from caravan.types.v1 import types_pb2
 from services.core.errors import NotFoundError
-from tests.services.agents.world import GONE, Replica, World, call, outline, shown, text, until
+from tests.services.agents.world import GONE, Replica, Talk, World, call, outline, shown, text
+from tests.support.eventually import until
 from tests.support.http_endpoint import Endpoint
 
 WEATHER = {
@@ -388,7 +389,9 @@ async def test_cancelling_a_turn_cancels_the_inference_below_it(world: World, re
     else:
         stream.cancel()
     await until(lambda: world.model.running == 0)
-    assert outline(await talk.watched(turn_id))[-1] == "turn_cancelled"
+    last = (await talk.watched(turn_id))[-1].payload.turn_cancelled.turn
+    assert last == (await replica.stub.GetTurn(agents_pb2.GetTurnRequest(**names))).turn
+    assert last.status == turns_pb2.TURN_STATUS_CANCELLED
     world.model.answers.clear()
     world.model.says("Fine.")
     await talk.turn("Go on")
@@ -452,6 +455,17 @@ async def test_a_stateless_turn_is_told_its_history_and_leaves_nothing(world: Wo
     assert not (await replica.stub.ListAgents(agents_pb2.ListAgentsRequest())).data
 
 
+async def test_an_agent_that_was_deleted_elsewhere_runs_nothing_any_more(world: World, replica: Replica) -> None:
+    world.model.says("Hello.")
+    agent_id = await replica.agent()
+    request = agents_pb2.ExecuteTurnRequest(agent_id=agent_id)
+    request.messages.add().user.content.items.add().text = "Hi"
+    assert text((await replica.stub.ExecuteTurn(request)).turn.output_message) == "Hello."
+    async with world.replica() as other:
+        await other.stub.DeleteAgent(agents_pb2.DeleteAgentRequest(agent_id=agent_id))
+    assert (await refused(replica.stub.ExecuteTurn(request))).code() is grpc.StatusCode.NOT_FOUND
+
+
 async def test_keys_in_an_agents_tools_are_not_shown(replica: Replica) -> None:
     agent_id = await replica.agent(tools=[{"braveSearch": {"apiKey": "very-secret"}}])
     agent = (await replica.stub.GetAgent(agents_pb2.GetAgentRequest(agent_id=agent_id))).agent
@@ -489,3 +503,50 @@ async def test_an_unknown_tool_group_is_named(world: World, replica: Replica) ->
     error = await refused(talk.turn("Hi"))
     assert error.code() is grpc.StatusCode.NOT_FOUND
     assert "nowhere" in str(error.details())
+
+
+async def test_more_turns_at_once_than_there_is_room_for_are_refused_however_they_come(world: World) -> None:
+    gate = asyncio.Event()
+    world.model.says([gate.wait, "Done."])  # type: ignore[list-item]
+    async with world.replica(max_turns=3) as small:
+        agent_id = await small.agent()
+        talks = [Talk(small, agent_id, await small.session(agent_id)) for _ in range(10)]
+        asked = [asyncio.ensure_future(talk.turn("Hi")) for talk in talks]
+        await until(lambda: sum(one.done() for one in asked) == 7)
+        gate.set()
+        outcomes = await asyncio.gather(*asked, return_exceptions=True)
+    errors = [outcome for outcome in outcomes if isinstance(outcome, grpc.aio.AioRpcError)]
+    assert [error.code() for error in errors] == [grpc.StatusCode.RESOURCE_EXHAUSTED] * 7
+
+
+async def test_a_turn_that_becomes_too_large_to_keep_fails_and_frees_its_session(
+    world: World, endpoint: Endpoint
+) -> None:
+    endpoint.says("x" * 40_000)
+    world.model.says([call("weather", "a", city="Oslo"), call("weather", "b", city="Rome")], "Fine.")
+    async with world.replica(store={"max_write_bytes": 1 << 16}) as replica:
+        talk = await replica.talk(tools=[remote(endpoint)])
+        error = await refused(talk.turn("Weather?"))
+        assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert text((await talk.turn("Hello")).output_message) == "Fine."
+        listed = agents_pb2.ListTurnsRequest(agent_id=talk.agent_id, session_id=talk.session_id)
+        statuses = [turn.status for turn in (await replica.stub.ListTurns(listed)).data]
+    assert statuses == [turns_pb2.TURN_STATUS_FAILED, turns_pb2.TURN_STATUS_COMPLETED]
+
+
+async def test_a_step_that_begins_with_its_turn_has_the_turns_time(world: World, replica: Replica) -> None:
+    gate = asyncio.Event()
+    world.model.says([gate.wait, "Done."])  # type: ignore[list-item]
+    talk = await replica.talk()
+    stream = replica.stub.StreamCreateTurn(talk.request("Hi"), timeout=30)
+    first, second = await anext(aiter(stream)), await anext(aiter(stream))
+    names = {"agent_id": talk.agent_id, "session_id": talk.session_id}
+    names["turn_id"] = first.event.payload.turn_start.turn_id
+    turn = (await replica.stub.GetTurn(agents_pb2.GetTurnRequest(**names))).turn
+    step_id = second.event.payload.step_start.step_id
+    step = (await replica.stub.GetStep(agents_pb2.GetStepRequest(**names, step_id=step_id))).step
+    assert turn.steps == [step]
+    assert step.started_at == turn.started_at == first.event.timestamp
+    gate.set()
+    ended = [response.event async for response in stream][-1].payload.turn_complete.turn
+    assert ended.steps[0].started_at == turn.started_at

@@ -1,6 +1,5 @@
 """The agents service on a real store, with scripted services behind the gateway's address."""
 
-import asyncio
 import json
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -348,13 +347,6 @@ async def behind_the_gateway(world: World) -> AsyncIterator[None]:
         yield
     finally:
         await server.stop()
-
-
-async def until(condition: Callable[[], bool], within: float = 10.0) -> None:
-    """Waits until the condition holds."""
-    async with asyncio.timeout(within):
-        while not condition():  # noqa: ASYNC110 - what is waited for sends no event
-            await asyncio.sleep(0.005)
 
 
 GONE = UnavailableError("the replica died", retry_after=0.0)

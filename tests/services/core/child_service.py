@@ -18,8 +18,8 @@ from tests.services.core.loopback import SERVICE, FakeProvider, Scripted
 class ChildSettings(ServiceSettings):
     """Settings of the child."""
 
-    behavior: Literal["normal", "refuses", "crashes", "slow", "blocks"] = Field(
-        default="normal", description="What start does."
+    behavior: Literal["normal", "refuses", "crashes", "slow", "blocks", "forks"] = Field(
+        default="normal", description="What start does, or a call."
     )
 
 
@@ -41,8 +41,16 @@ def build(settings: ChildSettings) -> ServiceServer:
         if settings.behavior == "blocks":
             await asyncio.to_thread(time.sleep, 600)
 
+    async def chat(request: Any, context: Any) -> Any:
+        if settings.behavior == "forks":
+            program = await asyncio.create_subprocess_exec("true")
+            if code := await program.wait():
+                message = f"the program ended with {code}"
+                raise RuntimeError(message)
+        return inference_pb2.ChatCompletionResponse()
+
     add = inference_pb2_grpc.add_InferenceServiceServicer_to_server
-    return ServiceServer(settings, [Binding(SERVICE, add, Scripted(stream=stream))], FakeProvider(start=start))
+    return ServiceServer(settings, [Binding(SERVICE, add, Scripted(chat, stream))], FakeProvider(start=start))
 
 
 if __name__ == "__main__":

@@ -112,6 +112,18 @@ async def test_a_computation_that_fails_fails_its_calls_and_no_later_one(held_up
         assert len(await running.run(held_up.lengths, words("c"))) == 1
 
 
+async def test_stopping_fails_what_is_being_computed(held_up: HeldUp):
+    async with batcher() as running:
+        taken = asyncio.create_task(running.run(held_up.lengths, words("taken", 1)))
+        await until(lambda: bool(held_up.batches))
+        stopping = asyncio.create_task(running.stop())
+        async with asyncio.timeout(5):
+            with pytest.raises(UnavailableError):
+                await taken
+        held_up.gate.set()
+        await stopping
+
+
 async def test_stopping_fails_what_waits(held_up: HeldUp):
     async with batcher() as running:
         first = asyncio.create_task(running.run(held_up.lengths, words("first", 6)))

@@ -7,8 +7,9 @@ import grpc
 import pytest
 from google.rpc import error_details_pb2, status_pb2
 
-from caravan.inference.v1 import inference_pb2
+from caravan.inference.v1 import inference_pb2, inference_pb2_grpc
 from caravan.registry.v1 import models_pb2
+from services.core.channels import open_channel
 from services.core.errors import (
     CaravanError,
     InvalidArgumentError,
@@ -142,7 +143,26 @@ async def test_a_request_that_is_too_large_is_exhausted() -> None:
     async with serving(max_receive_bytes=4096) as running:
         request = chat_request()
         request.messages[0].user.content.items[0].text = "x" * 5000
-        assert isinstance(await told(running.inference.ChatCompletion(request)), ResourceExhaustedError)
+        error = await told(running.inference.ChatCompletion(request))
+    assert isinstance(error, ResourceExhaustedError)
+    assert (error.subject, error.reason) == ("message size", "MESSAGE_TOO_LARGE")
+    assert error.message == (
+        f"the request message has {request.ByteSize()} bytes, the limit is 4096: "
+        "send less at once, or in parts by a client-streamed RPC where there is one"
+    )
+
+
+async def test_an_answer_that_is_too_large_for_its_caller_is_told_to_it() -> None:
+    large = inference_pb2.ChatCompletionResponse()
+    large.completion_message.content.items.add().text = "x" * 5000
+
+    async def chat(request: Any, context: Any) -> Any:
+        return large
+
+    async with serving(Scripted(chat)) as running, open_channel(running.address, max_message_bytes=4096) as channel:
+        error = await told(inference_pb2_grpc.InferenceServiceStub(channel).ChatCompletion(chat_request()))
+    assert isinstance(error, ResourceExhaustedError)
+    assert error.message.endswith("the limit is 4096: ask for less at once")
 
 
 async def test_an_invalid_request_names_its_fields() -> None:

@@ -49,14 +49,14 @@ class Child:
 
 
 @asynccontextmanager
-async def child(*arguments: str) -> AsyncIterator[Child]:
+async def child(*arguments: str, log: int = asyncio.subprocess.PIPE) -> AsyncIterator[Child]:
     program = str(ROOT / "tests/services/core/child_service.py")
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         program,
         *arguments,
         stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
+        stderr=log,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
     )
     try:
@@ -161,6 +161,36 @@ async def test_wrong_settings_end_the_process_with_code_2_and_a_line_each() -> N
         lines = (await running.log()).splitlines()
     assert lines
     assert all(line.startswith("error: ") for line in lines)
+
+
+async def test_when_nobody_reads_the_log_any_more_calls_are_answered_all_the_same() -> None:
+    reading, writing = os.pipe()
+    async with child(log=writing) as running:
+        os.close(writing)
+        address = (await running.event("listening"))["address"]
+        await running.event("serving")
+        os.close(reading)
+        async with grpc.aio.insecure_channel(address) as channel:
+            stub: Any = inference_pb2_grpc.InferenceServiceStub(channel)
+            for _ in range(3):
+                await stub.ChatCompletion(chat_request())
+            assert [_ async for _ in stub.StreamChatCompletion(stream_request())]
+            error = await failure(stub.ChatCompletion(inference_pb2.ChatCompletionRequest()))
+            assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
+        running.process.send_signal(signal.SIGTERM)
+        assert await running.end() == 0
+
+
+async def test_programs_start_while_calls_run() -> None:
+    async with child("--behavior", "forks") as running:
+        address = (await running.event("listening"))["address"]
+        await running.event("serving")
+        async with grpc.aio.insecure_channel(address) as channel:
+            stub: Any = inference_pb2_grpc.InferenceServiceStub(channel)
+            for _ in range(15):
+                await asyncio.gather(*(stub.ChatCompletion(chat_request()) for _ in range(8)))
+        running.process.send_signal(signal.SIGTERM)
+        assert await running.end() == 0
 
 
 async def test_each_call_has_one_line_in_the_log_without_its_contents() -> None:

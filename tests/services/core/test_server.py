@@ -55,6 +55,60 @@ async def test_a_drain_finishes_a_running_stream_and_refuses_new_calls() -> None
         assert provider.stopped
 
 
+class _Told:
+    """Notes what it is told."""
+
+    def __init__(self, name: str, told: list[str], error: Exception | None = None) -> None:
+        self._name, self._told, self._error = name, told, error
+
+    async def close(self) -> None:
+        self._told.append(self._name)
+        if self._error is not None:
+            raise self._error
+
+
+async def test_a_drain_tells_the_provider_first_and_closes_the_rest_last_and_in_order() -> None:
+    told: list[str] = []
+
+    class Working(FakeProvider):
+        async def drain(self) -> None:
+            told.append("provider told")
+
+        async def stop(self) -> None:
+            told.append("provider stopped")
+
+    async def stream(request: Any, context: Any) -> AsyncIterator[Any]:
+        yield inference_pb2.StreamChatCompletionResponse()
+        while "provider told" not in told:  # noqa: ASYNC110 - what is waited for sends no event
+            await asyncio.sleep(0.01)
+        told.append("call ended")
+
+    parts = [_Told("first", told, RuntimeError("a defect")), _Told("second", told)]
+    scripted = Scripted(stream=stream)
+    async with serving(scripted, provider=Working(), drain_seconds=30, arguments={"closing": parts}) as running:
+        call = running.inference.StreamChatCompletion(stream_request())
+        await call.read()
+        async with asyncio.timeout(10):
+            await running.server.drain()
+    assert told == ["provider told", "call ended", "provider stopped", "first", "second"]
+
+
+async def test_a_provider_that_has_not_started_is_not_told_to_drain() -> None:
+    told: list[str] = []
+
+    class Slow(FakeProvider):
+        async def start(self) -> None:
+            await asyncio.sleep(600)
+
+        async def drain(self) -> None:
+            told.append("drain")
+
+    async with serving(provider=Slow(), ready=False) as running:
+        async with asyncio.timeout(10):
+            await running.server.drain()
+    assert told == []
+
+
 async def _refusal(address: str) -> grpc.aio.AioRpcError:
     """Calls until the drain has begun to refuse."""
     async with asyncio.timeout(10), grpc.aio.insecure_channel(address) as channel:

@@ -13,7 +13,7 @@ from services.core.channels import open_channel
 from services.core.context import RequestContext, current_request
 from services.core.errors import UnavailableError
 from services.core.telemetry import client_interceptors
-from tests.services.core.loopback import SERVICE, Scripted, chat_request, failure, serving, stream_request
+from tests.services.core.loopback import SERVICE, FakeProvider, Scripted, chat_request, failure, serving, stream_request
 from tests.support.otlp import OtlpSink, otlp_sink
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
@@ -108,8 +108,10 @@ async def test_neither_contents_nor_credentials_are_exported(sink: OtlpSink) -> 
 
 
 async def test_plumbing_is_not_traced(sink: OtlpSink) -> None:
-    async with serving(otlp_endpoint=sink.endpoint) as running:
+    async with serving(provider=FakeProvider(), otlp_endpoint=sink.endpoint) as running:
         await failure(running.channel.unary_unary("/grpc.health.v1.Health/Nonsense")(b""))
+        # The gateway asks it every second.
+        await running.channel.unary_unary("/caravan.providers.v1.ProviderService/DescribeProvider")(b"")
         await running.channel.unary_unary("/grpc.health.v1.Health/Check")(b"")
         await running.inference.ChatCompletion(chat_request())
     sink.wait_for_span("ChatCompletion")

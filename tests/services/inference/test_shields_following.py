@@ -53,7 +53,7 @@ async def follower(registry: Registry) -> AsyncIterator[ShieldFollower]:
     gateway = Gateway(GatewaySettings(address=registry.address))
     made = ShieldFollower(gateway, poll_seconds=0.05)
     yield made
-    await made.stop()
+    await made.close()
     await gateway.close()
 
 

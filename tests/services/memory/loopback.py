@@ -34,6 +34,7 @@ class Models(models_pb2_grpc.ModelsServiceServicer, inference_pb2_grpc.Inference
         self.logprobs = True
         self.prompts: list[str] = []
         self.says = "  cats and dogs\n"
+        self.stop_reason = types_pb2.STOP_REASON_END_OF_TURN
 
     async def GetModel(self, request: Any, context: Any) -> Any:
         kinds = {"vectors": models_pb2.MODEL_TYPE_EMBEDDING, "judge": models_pb2.MODEL_TYPE_LLM}
@@ -77,7 +78,7 @@ class Models(models_pb2_grpc.ModelsServiceServicer, inference_pb2_grpc.Inference
             message = "no such model"
             raise NotFoundError(message, resource_type="model", resource_name=request.model_id)
         self.prompts.append(text_of(request.messages[0].user.content))
-        answer = types_pb2.CompletionMessage(content=of_text(self.says))
+        answer = types_pb2.CompletionMessage(content=of_text(self.says), stop_reason=self.stop_reason)
         return inference_pb2.ChatCompletionResponse(completion_message=answer)
 
     @property
@@ -90,7 +91,8 @@ def vector_of(text: str) -> list[float]:
 
 
 @asynccontextmanager
-async def gateway_of(models: Models) -> AsyncIterator[Gateway]:
+async def served(models: Models) -> AsyncIterator[str]:
+    """Serves the models as a gateway does; yields the address."""
     bindings = [
         Binding(
             "caravan.inference.v1.InferenceService",
@@ -100,7 +102,13 @@ async def gateway_of(models: Models) -> AsyncIterator[Gateway]:
         Binding("caravan.registry.v1.ModelsService", models_pb2_grpc.add_ModelsServiceServicer_to_server, models),
     ]
     async with serving(bindings=bindings) as running:
-        gateway = Gateway(GatewaySettings(address=running.address))
+        yield running.address
+
+
+@asynccontextmanager
+async def gateway_of(models: Models) -> AsyncIterator[Gateway]:
+    async with served(models) as address:
+        gateway = Gateway(GatewaySettings(address=address))
         try:
             yield gateway
         finally:

@@ -1,3 +1,4 @@
+import shutil
 from itertools import pairwise
 
 import numpy as np
@@ -5,9 +6,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from services.core.errors import FailedPreconditionError
 from services.memory.chunking import Piece, Places, Window, cut
 from services.memory.extraction.extracted import Extracted, Heading
-from services.memory.tokenizers import FileTokenizer, WordTokenizer, _packaged
+from services.memory.ports import EmbeddingModel
+from services.memory.tokenizers import FileTokenizer, Tokenizers, WordTokenizer, _packaged
 
 WORDS = WordTokenizer()
 
@@ -81,3 +84,20 @@ def test_a_chunk_knows_its_page_and_the_headings_above_it():
 def test_a_document_without_pages_or_headings_has_none():
     location = Places(Extracted("words")).location(Piece(0, 5, 1), 0)
     assert (location.page, list(location.headings)) == (0, [])
+
+
+async def test_the_settings_name_tokenizers_for_models_and_for_banks_without_one(tmp_path):
+    own, default = tmp_path / "own" / "tokenizer.json", tmp_path / "default" / "tokenizer.json"
+    for place in (own, default):
+        place.parent.mkdir()
+        shutil.copy(_packaged(), place)
+    tokenizers = Tokenizers({"vectors": own}, default)
+    model = EmbeddingModel("vectors", 4, None, "somewhere/else")
+    other = EmbeddingModel("others", 4, None, "somewhere/else")
+    names = [(await tokenizers.of_model(one)).name for one in (model, other, None)]
+    assert names == ["own/tokenizer.json", "default/tokenizer.json", "default/tokenizer.json"]
+    assert (await Tokenizers({}, None).of_model(other)).name == WordTokenizer().name
+    broken = tmp_path / "broken.json"
+    broken.write_text("{}")
+    with pytest.raises(FailedPreconditionError, match="is no tokenizer"):
+        await Tokenizers({"vectors": broken}, None).of_model(model)

@@ -6,6 +6,7 @@ import pytest
 
 from caravan.memory.v1 import query_pb2
 from caravan.registry.v1 import memory_banks_pb2
+from caravan.types.v1 import types_pb2
 from services.core.errors import FailedPreconditionError
 from services.memory.banks import Bank
 from services.memory.chunking import Window
@@ -70,6 +71,25 @@ async def test_an_answer_in_another_form_is_a_clear_error(extracted, models, ans
     with pytest.raises(FailedPreconditionError, match="judge") as refused:
         await extracted("text")
     assert refused.value.reason == "EXTRACTION_UNUSABLE"
+
+
+async def test_of_an_answer_that_is_cut_off_what_came_before_counts(extracted, models):
+    models.stop_reason = types_pb2.STOP_REASON_OUT_OF_TOKENS
+    whole = says([("Ada", "", ""), ("Charles", "", "")], [("Ada", "knows", "Charles"), ("Ada", "likes", "Charles")])
+    for end, entities, relations in (
+        (whole.index('"Charles"') + 3, ["Ada"], 0),
+        (whole.index("likes") + 2, ["Ada", "Charles"], 1),
+        (len(whole) - 1, ["Ada", "Charles"], 1),
+        (5, [], 0),
+    ):
+        models.says = whole[:end]
+        facts = await extracted("text")
+        assert [fact.entity.name for fact in facts.entities] == entities
+        assert len(facts.relations) == relations
+    for models.says in ("I see", "[1, 2", '{"entities": 3', '"text'):
+        with pytest.raises(FailedPreconditionError) as refused:
+            await extracted("text")
+        assert refused.value.reason == "EXTRACTION_UNUSABLE"
 
 
 async def test_a_model_is_checked_before_there_is_a_bank(models):

@@ -12,9 +12,9 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from caravan.datasets.v1 import datasets_pb2, datasets_pb2_grpc
 from caravan.post_training.v1 import post_training_pb2, post_training_pb2_grpc, training_pb2
 from services.core.gateway import GatewaySettings
+from services.core.redis.connection import ConnectionSettings
 from services.core.server import ServiceServer
 from services.post_training.app import build
-from services.post_training.connection import ConnectionSettings
 from services.post_training.settings import PostTrainingSettings
 from tests.services.post_training.jobs.world import eventually
 from tests.support.processes import CHAT_MODEL

@@ -1,4 +1,4 @@
--- Begins a turn. Nothing of another slot is needed for it, and nothing of earlier turns is read.
+-- Begins a turn. Nothing of another slot is needed for it, and of earlier turns nothing is read but their identifiers.
 --
 -- KEYS[1] session   hash, see create_session; made here for a stateless turn
 -- KEYS[2] turns     sorted set of turn_id by the turn's number in its session
@@ -26,14 +26,21 @@
 -- ARGV[13] config   bytes
 -- ARGV[14] name of the request's field in spec
 -- ARGV[15] request  bytes
--- ARGV[16...] events, see add_events
+-- ARGV[16] earlier  most identifiers of earlier turns to return
+-- ARGV[17...] steps, see put_steps; then events, see add_events
 --
--- Returns {"begun", token, revision, sequence, started, time}, {"repeated", turn_id}, {"reused"}, {"absent"}, {"busy", turn_id},
--- {"awaiting", turn_id} or {"stale", revision}.
+-- Returns {"begun", token, revision, sequence, started, time, turn_ids of the last turns before it, the latest first},
+-- {"repeated", turn_id}, {"reused"}, {"absent"}, {"busy", turn_id}, {"awaiting", turn_id} or {"stale", revision}.
+local function begun(token, revision, sequence, started, at)
+  local number = "(" .. redis.call("ZSCORE", KEYS[2], ARGV[4])
+  local earlier = redis.call("ZREVRANGEBYSCORE", KEYS[2], number, "-inf", "LIMIT", 0, ARGV[16])
+  return {"begun", token, revision, sequence, started, at, earlier}
+end
+
 local at = now()
 local mine = redis.call("HMGET", KEYS[3], "operation", "token", "revision", "sequence", "started")
 if mine[1] == ARGV[1] then
-  return {"begun", mine[2], mine[3], mine[4], mine[5], at}
+  return begun(mine[2], mine[3], mine[4], mine[5], at)
 end
 local answer = answered(KEYS[8], ARGV[2])
 if answer then
@@ -65,9 +72,10 @@ redis.call("HINCRBY", KEYS[1], "count", 1)
 prolong(KEYS[1], KEYS[7], ARGV[3], at)
 redis.call("ZADD", KEYS[2], redis.call("HINCRBY", KEYS[1], "number", 1), ARGV[4])
 redis.call("HSET", KEYS[4], "config", ARGV[13], ARGV[14], ARGV[15])
-local sequence = add_events(KEYS[5], 0, at, ARGV[11], 16)
+local place = put_steps(KEYS[3], 17)
+local sequence = add_events(KEYS[5], 0, at, ARGV[11], place)
 redis.call("HSET", KEYS[3], "base", ARGV[12], "state", "", "status", 1, "revision", 1, "sequence", sequence, "started", at, "token", 1,
-  "holder", ARGV[5], "lease", at + ARGV[6], "operation", ARGV[1], "steps", 0, "forget", ARGV[9])
+  "holder", ARGV[5], "lease", at + ARGV[6], "operation", ARGV[1], "forget", ARGV[9])
 redis.call("ZADD", KEYS[6], at + ARGV[6], ARGV[3] .. "/" .. ARGV[4])
 remember(KEYS[8], ARGV[2], ARGV[4])
-return {"begun", 1, 1, sequence, at, at}
+return begun(1, 1, sequence, at, at)

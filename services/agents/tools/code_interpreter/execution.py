@@ -9,6 +9,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
@@ -19,6 +20,8 @@ from services.agents.tools.code_interpreter.sandbox import MEBIBYTE, Ending, Exe
 
 _POLL_SECONDS = 0.05
 _ARCHIVE_OVERHEAD = MEBIBYTE
+# Not the loop's own few threads: others wait for those. As many as `tools.code_slots` may be; they are made when needed.
+_THREADS = ThreadPoolExecutor(256, thread_name_prefix="sandbox")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +46,7 @@ async def execute(
         allowance: How much more the sandbox may.
     """
     run = _Run(limits, allowance)
-    running = asyncio.get_running_loop().run_in_executor(None, run.execute, list(command), archive)
+    running = asyncio.get_running_loop().run_in_executor(_THREADS, run.execute, list(command), archive)
     try:
         return await asyncio.shield(running)
     except asyncio.CancelledError:

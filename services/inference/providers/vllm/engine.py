@@ -12,6 +12,7 @@ import structlog
 from vllm import AsyncEngineArgs
 from vllm.v1.engine.async_llm import AsyncLLM
 
+from services.core import heap
 from services.core.errors import FailedPreconditionError, NotFoundError
 from services.core.readiness import Readiness
 from services.inference.providers.vllm.config import VllmConfig
@@ -146,8 +147,7 @@ def _set_heap_apart() -> None:
     A full round over the 700,000 objects of torch and vLLM holds up every stream; `vllm serve` does the same.
     """
     gc.unfreeze()
-    gc.collect()
-    gc.freeze()
+    heap.set_apart()
 
 
 def engine_args(config: VllmConfig, otlp_endpoint: str | None) -> AsyncEngineArgs:

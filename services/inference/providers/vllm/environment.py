@@ -1,11 +1,16 @@
 """The environment that vLLM reads when it is imported."""
 
+import atexit
 import importlib.metadata
 import os
+
+from services.core.scratch import Scratch
 
 EVERYWHERE = {
     "VLLM_NO_USAGE_STATS": "1",
     "VLLM_CONFIGURE_LOGGING": "1",
+    # Standard output is for the process that started this one.
+    "VLLM_LOGGING_STREAM": "ext://sys.stderr",
     # The service listens before the engine starts; a fork would copy gRPC's threads in mid-step.
     "VLLM_WORKER_MULTIPROC_METHOD": "spawn",
     "VLLM_LOGGING_LEVEL": "WARNING",
@@ -24,6 +29,10 @@ ON_CPU = {
     "GOMP_SPINCOUNT": "0",
 }
 
+SOCKETS = "VLLM_RPC_BASE_PATH"
+# A socket's path has at most 107 bytes, and its name is a UUID after a slash.
+LONGEST_FOLDER = 107 - 37
+
 
 def is_cpu_build() -> bool:
     """Whether the vLLM that is installed is the build for CPUs."""
@@ -40,3 +49,20 @@ def prepare() -> None:
     wanted = EVERYWHERE | (ON_CPU | {"OMP_NUM_THREADS": threads} if is_cpu_build() else {})
     for name, value in wanted.items():
         os.environ.setdefault(name, value)
+    if SOCKETS not in os.environ:
+        _keep_files_apart()
+
+
+def _keep_files_apart() -> None:
+    """Gives the engine's sockets and temporary files a folder: it leaves some behind, all when it is killed.
+
+    The folder goes with this process; that of one that was killed goes when the next one starts.
+    """
+    scratch = Scratch()
+    scratch.open()
+    atexit.register(scratch.close)
+    folder = str(scratch.new_folder())
+    # Where temporary files are far down, a socket's path would be too long; then they lie where vLLM puts them.
+    if len(folder) <= LONGEST_FOLDER:
+        # The first is read here, the second by the engine's own processes, for the file by which they find each other.
+        os.environ[SOCKETS] = os.environ["TMPDIR"] = folder

@@ -68,22 +68,21 @@ class Cells:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PlacedVectors:
-    """Some vectors with the cells that they lie in."""
+    """Some vectors by the cells that they lie in."""
 
     cells: Cells
     """The division."""
     ordinals: NDArray[np.int64]
-    """The vectors."""
-    cell_of: NDArray[np.uint16]
-    """Their cells."""
-    counts: NDArray[np.int64]
-    """How many lie in each cell."""
+    """The vectors, those of one cell after those of another."""
+    ends: NDArray[np.int64]
+    """Where each cell's end."""
 
     @classmethod
     def of(cls, cells: Cells, ordinals: NDArray[np.int64]) -> "PlacedVectors":
         """Looks up where vectors lie."""
         cell_of = cells.cell_of.view()[ordinals]
-        return cls(cells, ordinals, cell_of, np.bincount(cell_of, minlength=len(cells.centres)))
+        ends = np.cumsum(np.bincount(cell_of, minlength=len(cells.centres)))
+        return cls(cells, ordinals[np.argsort(cell_of, kind="stable")], ends)
 
     def near(self, query: NDArray[np.float32], least: int) -> NDArray[np.int64]:
         """Returns those of the vectors that lie in the cells nearest to a query.
@@ -92,11 +91,14 @@ class PlacedVectors:
             query: The vector that others are to be near to.
             least: Number of vectors to return at least; as many cells are taken.
         """
-        order = np.argsort(self.cells.offsets - self.cells.centres @ query)
-        reached = np.cumsum(self.counts[order])
-        taken = np.zeros(len(order), np.bool_)
-        taken[order[: int(np.searchsorted(reached, least)) + 1]] = True
-        return self.ordinals[taken[self.cell_of]]
+        parts, count = [], 0
+        for cell in np.argsort(self.cells.offsets - self.cells.centres @ query).tolist():
+            part = self.ordinals[self.ends[cell - 1] if cell else 0 : self.ends[cell]]
+            parts.append(part)
+            count += len(part)
+            if count >= least:
+                break
+        return np.concatenate(parts)
 
 
 def wanted_cells(size: int) -> int:

@@ -18,6 +18,7 @@ from services.memory.providers.embedded import (
     purging,
     receipts,
 )
+from services.memory.providers.embedded.allocation import give_back_large_arrays
 from services.memory.providers.embedded.bank import OpenBank, Surroundings
 from services.memory.providers.embedded.config import EmbeddedConfig
 from services.memory.providers.embedded.database import Openings
@@ -79,6 +80,7 @@ class EmbeddedStore(Store):
 
     async def start(self) -> None:
         """Takes the folder, and removes what an interrupted drop has left."""
+        give_back_large_arrays()
         await self._in(self._writers, self._folder.acquire)
 
     async def stop(self) -> None:

@@ -91,7 +91,7 @@ _DOCUMENTS = """
         body bytea NOT NULL
     );
     ALTER TABLE texts_{n} ALTER words SET STORAGE MAIN, ALTER body SET STORAGE EXTERNAL;
-    CREATE INDEX texts_{n}_words ON texts_{n} USING gin (words) WITH (fastupdate = off);
+    CREATE INDEX texts_{n}_words ON texts_{n} USING gin (words) WITH (fastupdate = on);
 """
 _VECTORS = """
     CREATE TABLE vectors_{n} (

@@ -4,8 +4,12 @@ Cut and stemmed they are by `analysis`, as every store does it. A lexeme is a st
 word is its own stem, its positions have weight A (others have D); other words are lexemes too, after an equals sign, which no word has.
 """
 
+import struct
+from bisect import bisect_left
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cache, lru_cache
 
 from services.memory.analysis import Language, cut
 from services.memory.records import WordQuery
@@ -17,8 +21,32 @@ MOST_POSITIONS = 255
 MOST_BYTES = 900_000
 """Size that a text's words may take; a `tsvector` has less than 1 MiB."""
 
+MOST_KEPT = 65_536
+"""Words whose lexemes are kept, of each language."""
+
 _WRITTEN = "="
 _WEIGHT_A = 3 << 14
+
+
+class _Lexemes(dict[str, tuple[bytes, bytes | None] | None]):
+    """By word, as they are received: its stem, and the word itself unless that is its stem. None: a stop word."""
+
+    def __init__(self, language: Language) -> None:
+        super().__init__()
+        self._language = language
+
+    def __missing__(self, word: str) -> tuple[bytes, bytes | None] | None:
+        if len(self) >= MOST_KEPT:
+            self.clear()
+        found = None
+        if word not in self._language.stop_words:
+            stem = self._language.stem(word)
+            found = (f"{stem}\0".encode(), None if stem == word else f"{_WRITTEN}{word}\0".encode())
+        self[word] = found
+        return found
+
+
+_lexemes = cache(_Lexemes)
 
 
 def vector(text: str, language: Language) -> tuple[bytes, int]:
@@ -27,36 +55,60 @@ def vector(text: str, language: Language) -> tuple[bytes, int]:
     Of a text that is too long for one, the words that come last are left out. Takes time with long texts.
     Source: `tsvectorrecv` in PostgreSQL's src/backend/utils/adt/tsvector.c.
     """
-    lexemes: dict[str, list[int]] = {}
-    stop_words, stems = language.stop_words, dict[str, str]()
-    size = length = 0
-    for position, word in enumerate(cut(text), 1):
-        if word in stop_words:
+    words = cut(text)
+    if 8 * len(text) + 36 * len(words) > MOST_BYTES:
+        words = _first(words, language)
+    positions: defaultdict[str, list[int]] = defaultdict(list)
+    for position, word in enumerate(words, 1):
+        positions[word].append(position)
+    known, length = _lexemes(language), 0
+    # By lexeme: position times two, and one more where it is of weight A.
+    places: dict[bytes, list[int]] = {}
+    for word, found in positions.items():
+        lexemes = known[word]
+        if lexemes is None:
             continue
-        if (stem := stems.get(word)) is None:
-            stem = stems[word] = language.stem(word)
-            size += 8 * len(word) + 32
-            if size > MOST_BYTES:
-                break
-        length += 1
-        size += 4
-        if stem == word:
-            _place(lexemes, stem, position, _WEIGHT_A)
+        length += len(found)
+        stem, written = lexemes
+        if written is None:
+            marked = [2 * position + 1 for position in found]
         else:
-            _place(lexemes, stem, position, 0)
-            _place(lexemes, _WRITTEN + word, position, 0)
-    parts = [len(lexemes).to_bytes(4)]
-    for lexeme, places in lexemes.items():
-        parts += (lexeme.encode(), b"\x00", len(places).to_bytes(2), *(place.to_bytes(2) for place in places))
+            marked = places[written] = [2 * position for position in found]
+        there = places.get(stem)
+        places[stem] = marked if there is None else sorted(there + marked)
+    parts = [len(places).to_bytes(4)]
+    for lexeme, marked in places.items():
+        parts += (lexeme, _received(marked) if len(marked) > 1 else _one(marked[0]))
     return b"".join(parts), length
 
 
-def _place(lexemes: dict[str, list[int]], lexeme: str, position: int, weight: int) -> None:
-    places = lexemes.setdefault(lexeme, [])
-    if len(places) < MOST_POSITIONS and (
-        position < LAST_POSITION or not places or places[-1] & LAST_POSITION < LAST_POSITION
-    ):
-        places.append(min(position, LAST_POSITION) | weight)
+def _first(words: list[str], language: Language) -> list[str]:
+    """Returns the first of a text's words, as many as a `tsvector` holds."""
+    seen, size = set[str](), 0
+    for place, word in enumerate(words):
+        if word in language.stop_words:
+            continue
+        size += 4
+        if word not in seen:
+            seen.add(word)
+            size += 8 * len(word) + 32
+        if size > MOST_BYTES:
+            return words[:place]
+    return words
+
+
+@lru_cache(maxsize=4096)
+def _one(marked: int) -> bytes:
+    return _received([marked])
+
+
+def _received(marked: list[int]) -> bytes:
+    """Returns the positions of a lexeme, which rise, as they are received."""
+    end = bisect_left(marked, 2 * LAST_POSITION)
+    # What comes later stands at the last position, once.
+    last = [2 * LAST_POSITION + marked[end] % 2] if end < len(marked) else []
+    kept = (marked[:end] + last)[:MOST_POSITIONS]
+    return struct.pack(f">{len(kept) + 1}H", len(kept), *(one >> 1 | _WEIGHT_A * (one & 1) for one in kept))
 
 
 @dataclass(slots=True)

@@ -132,13 +132,13 @@ class RunningTrainJob(Running):
 
     async def stop(self) -> None:
         """Deletes the TrainJob: its pods get SIGTERM and have `grace_seconds` for their checkpoint."""
-        await asyncio.to_thread(self._cluster.delete, self._name)
+        await self._asked(self._cluster.delete, self._name)
 
     async def kill(self) -> None:
         """Deletes the TrainJob, and its pods without grace."""
         await self.stop()
-        for pod in await asyncio.to_thread(self._cluster.pods, self._name):
-            await asyncio.to_thread(self._cluster.kill_pod, pod.name)
+        for pod in await self._asked(self._cluster.pods, self._name):
+            await self._asked(self._cluster.kill_pod, pod.name)
 
     async def wait(self) -> Exit:
         """Waits for its end.

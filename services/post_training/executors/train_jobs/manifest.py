@@ -68,7 +68,7 @@ def train_job(
             "trainer": {
                 "image": settings.image,
                 "command": ["python", "-P", "-m", "services.post_training.trainer.launch", "cluster", str(spec)],
-                "env": _environment(),
+                "env": _environment(resources["cpu"], per_node),
                 "numNodes": config.num_nodes or 1,
                 "numProcPerNode": per_node,
                 "resourcesPerNode": {"requests": resources, "limits": resources},
@@ -78,10 +78,11 @@ def train_job(
     }
 
 
-def _environment() -> list[dict[str, str]]:
-    # Threads are the cluster's business: torchrun shares a node's processors out.
-    variables = trainer_environment({})
-    return [{"name": name, "value": value} for name, value in variables.items() if name != "OMP_NUM_THREADS"]
+def _environment(cpu: str, processes: int) -> list[dict[str, str]]:
+    # A process counts the node's processors, of which the pod has a share.
+    cores = float(cpu.removesuffix("m")) / (1000 if cpu.endswith("m") else 1)
+    variables = trainer_environment({}) | {"OMP_NUM_THREADS": str(max(1, int(cores) // processes))}
+    return [{"name": name, "value": value} for name, value in variables.items()]
 
 
 def _patch(config: training_pb2.KubernetesExecutor, storage_dir: Path, settings: KubernetesSettings) -> dict[str, Any]:

@@ -38,7 +38,11 @@ class KubernetesSettings(BaseModel):
         default="", description="Account of the trainings' pods. Empty: the namespace's default."
     )
     image_pull_secrets: tuple[str, ...] = Field(default=(), description="Names of the secrets to pull the image with.")
-    cpu: str = Field(default="2", description="Processors of a node where a request names none.")
+    cpu: str = Field(
+        default="2",
+        pattern=r"^[0-9]+([.][0-9]+)?m?$",
+        description="Processors of a node where a request names none.",
+    )
     memory: str = Field(default="8Gi", description="Memory of a node where a request names none.")
     gpu_resource: str = Field(default="nvidia.com/gpu", description="Name of the resource that GPUs are.")
     run_as_user: int = Field(default=65532, ge=1, description="User of the trainings' processes.")

@@ -9,9 +9,10 @@ from services.post_training import keys
 from services.post_training.jobs.records import DatasetUse, JobRecord, Lane, Use, request_of
 
 MICROSECONDS = 1_000_000
-# Before any created, in milliseconds; keeps ranks exact in a double.
-_EPOCH_MS = 1_577_836_800_000
-_RANKS_A_PRIORITY = 10_000_000_000_000
+# Ranks are doubles, exact below 2^53: 201 priorities, each with 70 years from 2020 on in steps that are shorter than a creation.
+_EPOCH_US = 1_577_836_800_000_000
+_STEP_US = 50
+_RANKS_A_PRIORITY = 44_000_000_000_000
 
 _KEPT_ELSEWHERE = ("checkpoints", "child_job_uuids", "progress", "queue_position", "last_sequence")
 
@@ -71,7 +72,7 @@ def rank(priority: int, created_us: int) -> int:
         priority: -100 to 100.
         created_us: When it was created, microseconds since the epoch.
     """
-    return (100 - priority) * _RANKS_A_PRIORITY + created_us // 1000 - _EPOCH_MS
+    return (100 - priority) * _RANKS_A_PRIORITY + (created_us - _EPOCH_US) // _STEP_US
 
 
 def labels_field(labels: Mapping[str, str]) -> str:

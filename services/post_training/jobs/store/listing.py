@@ -6,8 +6,9 @@ from typing import Any
 
 from caravan.post_training.v1 import checkpoints_pb2, jobs_pb2, post_training_pb2
 from services.core.errors import InvalidArgumentError
+from services.core.redis.connection import Connection
+from services.core.redis.scripts import Argument, Script
 from services.post_training import keys
-from services.post_training.connection import Argument, Connection, Script
 from services.post_training.jobs.records import JobFilter, Page
 from services.post_training.jobs.store import encoding
 
@@ -43,7 +44,11 @@ class Listing:
         # One more than asked for tells whether there is a next page.
         while again and len(page.data) <= page_size:
             found, below, again = await self._some_jobs(indexes, wanted, below, page_size + 1 - len(page.data))
-            page.data.extend(found)
+            if page.data:
+                page.MergeFrom(found)
+            else:
+                # Most pages come at once: what was parsed is the page.
+                page = found
         if len(page.data) <= page_size:
             return Page(page)
         del page.data[page_size:]
@@ -51,16 +56,18 @@ class Listing:
 
     async def _some_jobs(
         self, indexes: Sequence[str], wanted: JobFilter, below: str, limit: int
-    ) -> tuple[Sequence[jobs_pb2.Job], str, bool]:
+    ) -> tuple[post_training_pb2.ListJobsResponse, str, bool]:
         kinds = f",{','.join(str(kind) for kind in sorted(wanted.kinds))}," if wanted.kinds else ""
         least = str(wanted.after_us) if wanted.after_us is not None else "-inf"
         arguments: list[Argument] = [keys.job(""), below, least, limit, _SCAN, kinds, ""]
         arguments += [encoding.wanted_label(key, value) for key, value in wanted.labels.items()]
         packed, _, last, more, waiting = await self._run("list_jobs", [keys.ENDED_JOBS, *indexes], arguments)
-        found = post_training_pb2.ListJobsResponse.FromString(packed).data
-        await self._fill_places(found, waiting)
-        kept = [job for job in found if not wanted.statuses or job.status in wanted.statuses]
-        return kept, last.decode(), more == b"1"
+        found = post_training_pb2.ListJobsResponse.FromString(packed)
+        await self._fill_places(found.data, waiting)
+        if wanted.statuses and any(job.status not in wanted.statuses for job in found.data):
+            kept = [job for job in found.data if job.status in wanted.statuses]
+            found = post_training_pb2.ListJobsResponse(data=kept)
+        return found, last.decode(), more == b"1"
 
     async def _fill_places(self, found: Sequence[jobs_pb2.Job], waiting: Sequence[Any]) -> None:
         if not waiting:

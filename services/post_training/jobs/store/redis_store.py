@@ -1,7 +1,7 @@
 """Jobs in one Redis: one script a command, one hash tag for all keys (`services/post_training/keys.py`)."""
 
 import os
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any, Literal
 
 from caravan.post_training.v1 import checkpoints_pb2, jobs_pb2
@@ -12,8 +12,9 @@ from services.core.errors import (
     NotFoundError,
     UnavailableError,
 )
+from services.core.redis.connection import Connection
+from services.core.redis.scripts import Argument, load_scripts
 from services.post_training import keys
-from services.post_training.connection import Argument, Connection, load_scripts
 from services.post_training.jobs.job_store import JobStore, StaleError
 from services.post_training.jobs.ports import LeaseLostError
 from services.post_training.jobs.records import (
@@ -183,6 +184,11 @@ class RedisJobs(Listing, JobStore):
         """See JobStore."""
         found, due = await self._run("next", [keys.queue(lane), keys.delayed(lane)], [keys.job(""), limit])
         return [uuid.decode() for uuid in found], int(due) / 1000 if int(due) >= 0 else None
+
+    async def waiting(self) -> Mapping[Lane, int]:
+        """See JobStore."""
+        names = [key for lane in LANES for key in (keys.queue(lane), keys.delayed(lane))]
+        return dict(zip(LANES, map(int, await self._run("waiting", names)), strict=True))
 
     async def expired_jobs(self, limit: int) -> Sequence[str]:
         """See JobStore."""

@@ -10,8 +10,9 @@ import structlog
 
 from caravan.post_training.v1 import jobs_pb2
 from services.core.errors import CaravanError, UnavailableError
+from services.core.redis.connection import Connection
+from services.core.redis.scripts import Script
 from services.post_training import keys
-from services.post_training.connection import Connection, Script
 from services.post_training.jobs.job_store import EventsGoneError
 from services.post_training.jobs.store import encoding
 from services.post_training.jobs.transitions import ENDED
@@ -161,7 +162,7 @@ class Watching:
     async def _listen(self) -> None:
         while True:
             try:
-                async for message in self._connection.messages(keys.NEWS):
+                async for _, message in self._connection.listen(keys.NEWS):
                     self._hear(message)
             except CaravanError as error:
                 _log.warning("listening_again", why=error.message)

@@ -26,7 +26,8 @@ _DIGITS = bytes(range(ord("0"), ord("9") + 1))
 class PiiShield(DetectionShield):
     """Finds what identifies a person."""
 
-    quick_chars = 2000
+    # A millisecond where every line holds something to find.
+    quick_chars = 4500
     overlap = 2 * _LONGEST_EMAIL + CONTEXT
 
     def __init__(self, params: PiiParams) -> None:

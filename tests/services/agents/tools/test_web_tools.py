@@ -230,3 +230,15 @@ def test_the_tools_own_key_comes_first_then_the_requests_then_the_services() -> 
     assert api_key("brave_search", "", SecretStr("service")) == "service"
     with pytest.raises(ToolError, match="brave_search_api_key"):
         api_key("brave_search", "", None)
+
+
+async def test_half_a_character_in_an_answer_is_replaced(api: WebApi, endpoint: Endpoint) -> None:
+    endpoint.says(b'{"web": {"results": [{"title": "an otter \\ud83e"}]}}')
+    outcome = await BraveSearch(api, endpoint.url, KEY).run({"query": "otters"})
+    assert read(outcome)["top_k"] == [{"type": "web", "title": "an otter ?"}]
+
+
+async def test_an_image_is_not_asked_for_again_when_it_may_have_been_made(api: WebApi, endpoint: Endpoint) -> None:
+    endpoint.says("gone", status=504)
+    failure = await failure_of(Photogen(api, endpoint.url, KEY, "", FetchLimits(allow_private=True)))
+    assert (failure.code, len(endpoint.seen)) == (504, 1)

@@ -13,12 +13,13 @@ from google.rpc import error_details_pb2, status_pb2
 
 from caravan.datasets.v1 import datasetio_pb2, datasetio_pb2_grpc, datasets_pb2, datasets_pb2_grpc
 from services.core.provider import Provider
+from services.core.redis.connection import Connection, ConnectionSettings
 from services.core.server import ServiceServer
 from services.core.settings import ServiceSettings
-from services.post_training.connection import Connection, ConnectionSettings
 from services.post_training.datasets.assembly import DATASET_IO, DATASETS, DatasetsPart
 from services.post_training.datasets.settings import DatasetsSettings
 from services.post_training.storage import Storage
+from services.post_training.store import connect
 from tests.support.valkey import ValkeyServer
 
 DIALOG = datasets_pb2.DATASET_FORMAT_DIALOG
@@ -99,7 +100,7 @@ class Served:
 @asynccontextmanager
 async def served(valkey: ValkeyServer, folder: Path, *, retry: float = 2.0, **settings: Any) -> AsyncIterator[Served]:
     storage = Storage(folder)
-    connection = Connection(ConnectionSettings(redis_url=valkey.url, retry_seconds=retry))
+    connection = connect(ConnectionSettings(redis_url=valkey.url, retry_seconds=retry))
     chosen = {"allow_private_addresses": True, "import_workers": 1, **settings}
     part = DatasetsPart(
         DatasetsSettings.model_validate(chosen), storage, connection, provider_id="datasets", max_send_bytes=32 << 20

@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from services.post_training.connection import Connection, ConnectionSettings
+from services.core.redis.connection import ConnectionSettings
 from services.post_training.datasets.redis_store import RedisDatasetStore
 from services.post_training.datasets.sweeping import Sweeping
 from services.post_training.storage import Storage, new_name
+from services.post_training.store import connect
 from tests.services.post_training.datasets.server import Served, served
 from tests.support.valkey import ValkeyServer, valkey_server
 
@@ -24,7 +25,7 @@ def valkey():
 
 @pytest.fixture
 async def sweeping(valkey: ValkeyServer, tmp_path: Path):
-    connection = Connection(ConnectionSettings(redis_url=valkey.url))
+    connection = connect(ConnectionSettings(redis_url=valkey.url))
     yield Sweeping(Storage(tmp_path), RedisDatasetStore(connection), seconds=DAY, grace_seconds=DAY)
     await connection.close()
 

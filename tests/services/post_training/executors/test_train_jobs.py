@@ -245,6 +245,8 @@ def test_the_train_job_has_what_the_request_asks_for(settings: KubernetesSetting
     assert trainer["numNodes"] == 2
     assert trainer["numProcPerNode"] == 4
     assert trainer["resourcesPerNode"]["limits"] == {"cpu": "16", "memory": "64Gi", "nvidia.com/gpu": "4"}
+    # A process would take all of the node's processors for its own.
+    assert {"name": "OMP_NUM_THREADS", "value": "4"} in trainer["env"]
     assert made["metadata"]["labels"]["kueue.x-k8s.io/queue-name"] == "team"
     assert made["metadata"]["annotations"] == {"caravan/job-uuid": "tune/7" * 10}
     assert len(made["metadata"]["name"]) < 40

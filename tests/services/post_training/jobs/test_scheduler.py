@@ -1,14 +1,19 @@
 """Jobs run, stop, go on and end, in real processes."""
 
+import asyncio
 import os
 import re
 import signal
+import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from caravan.post_training.v1 import jobs_pb2, post_training_pb2, training_pb2
 from services.core.errors import FailedPreconditionError
+from services.post_training.jobs import transitions
+from services.post_training.jobs.records import Claimed
 from tests.services.post_training.jobs.world import Replica, a_request, alive, eventually, replica
 from tests.support.valkey import ValkeyServer
 
@@ -223,3 +228,27 @@ async def test_a_trainer_that_somebody_else_stops_is_begun_again(here: Replica) 
     ended = await here.ended(job.job_uuid)
     assert (ended.status, ended.attempts) == (COMPLETED, 2)
     assert steps_of(await here.watched(job.job_uuid)) == list(range(1, 31))
+
+
+async def test_a_lease_that_ran_out_while_the_store_was_away_is_its_holders_to_renew(
+    idle: Replica, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = await idle.create(a_request())
+    record = await idle.store.read(job.job_uuid)
+    await idle.store.change(record, transitions.claim(record, Claimed("another", 1), "there", {}))
+    await asyncio.sleep(0.05)
+    look = idle.store.expired_jobs
+
+    async def after_a_while(limit: int) -> Sequence[str]:
+        found = await look(limit)
+        # The store was away while it was asked.
+        idle.connection._away_at = time.monotonic()
+        return found
+
+    with monkeypatch.context() as patched:
+        patched.setattr(idle.store, "expired_jobs", after_a_while)
+        await idle.scheduler._take_up()
+    assert (await idle.get(job.job_uuid)).status == RUNNING
+    idle.connection._away_at = float("-inf")
+    await idle.scheduler._take_up()
+    assert (await idle.get(job.job_uuid)).status == WAITING

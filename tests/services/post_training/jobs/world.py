@@ -1,7 +1,6 @@
 """Jobs on a real store, run in real processes by a program that only counts (`trainer_program.py`)."""
 
 import asyncio
-import hashlib
 import json
 import os
 import shutil
@@ -18,8 +17,9 @@ from pydantic import SecretStr
 
 from caravan.post_training.v1 import checkpoints_pb2, jobs_pb2, post_training_pb2, training_pb2
 from services.core.errors import NotFoundError
+from services.core.redis.connection import Connection, ConnectionSettings
+from services.core.redis.scripts import Script
 from services.post_training import keys
-from services.post_training.connection import Connection, ConnectionSettings, Script
 from services.post_training.executors.local import LocalExecutor
 from services.post_training.executors.settings import LocalSettings
 from services.post_training.jobs.artifacts import Artifacts
@@ -34,6 +34,7 @@ from services.post_training.jobs.store.redis_store import RedisJobs
 from services.post_training.jobs.store.settings import StoreSettings
 from services.post_training.jobs.training import TrainingWork
 from services.post_training.storage import Storage
+from services.post_training.store import connect
 
 ROOT = Path(__file__).parents[4]
 PROGRAM = Path(__file__).with_name("trainer_program.py")
@@ -129,7 +130,7 @@ class Replica:
         local = {"stop_seconds": 5.0, "watch_seconds": 0.05, "reserve_bytes": 0, **changes.pop("local", {})}
         store = {"poll_seconds": 1.0, **changes.pop("store", {})}
         retry = changes.pop("retry_seconds", 1.0)
-        self.connection = Connection(ConnectionSettings(redis_url=SecretStr(url), retry_seconds=retry))
+        self.connection = connect(ConnectionSettings(redis_url=SecretStr(url), retry_seconds=retry))
         self.store = RedisJobs(self.connection, StoreSettings(**store))
         self.storage = Storage(folder)
         self.storage.prepare()
@@ -150,7 +151,12 @@ class Replica:
         search = SearchWork(self.store, self.jobs, self.creating, self.models)
         places = {"local": Place(training, local.get("slots", 1)), "search": Place(search, 16)}
         self.scheduler = Scheduler(
-            self.store, self.storage, places, changes.pop("name", "here"), SchedulerLimits(**limits)
+            self.store,
+            self.storage,
+            places,
+            changes.pop("name", "here"),
+            SchedulerLimits(**limits),
+            changes.pop("meter", None),
         )
         self.retention = Retention(self.store, self.jobs, [], 60.0)
 
@@ -201,7 +207,7 @@ async def add_dataset(connection: Connection) -> None:
         'redis.call("HSET", KEYS[1], "revision", 3) for _, r in ipairs(ARGV) do redis.call("HSET", KEYS[2], r, "x") end'
     )
     names = [keys.dataset(DATASET), keys.dataset_revisions(DATASET)]
-    await connection.run(Script(text, hashlib.sha1(text.encode()).hexdigest()), names, ["1", "2", "3"])
+    await connection.run(Script.of(text), names, ["1", "2", "3"])
 
 
 @asynccontextmanager

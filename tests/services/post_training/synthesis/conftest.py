@@ -5,18 +5,20 @@ from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from caravan.inference.v1 import inference_pb2
 from services.core.gateway import Gateway, GatewaySettings
-from services.post_training.connection import Connection, ConnectionSettings
+from services.core.redis.connection import Connection, ConnectionSettings
 from services.post_training.datasets.assembly import DatasetsPart
 from services.post_training.datasets.datasets import Datasets
 from services.post_training.datasets.settings import DatasetsSettings
 from services.post_training.scoring.rewards_over_grpc import GrpcRewardModels
 from services.post_training.serving.models_over_grpc import GrpcChat, GrpcModels
 from services.post_training.storage import Storage
+from services.post_training.store import connect
 from services.post_training.synthesis.calls_in_redis import CallsInRedis
 from services.post_training.synthesis.settings import SynthesisSettings
 from services.post_training.synthesis.synthesis import Synthesis
@@ -34,6 +36,14 @@ class WatchedChat:
         self.hang_after: int | None = None
         """Answers after which none comes any more. None: they come."""
         self.hanging = asyncio.Event()
+
+    async def until_it_hangs(self, running: "asyncio.Task[Any]") -> None:
+        """Waits until no answer comes any more; what runs and has ended before says why."""
+        hanging = asyncio.create_task(self.hanging.wait())
+        await asyncio.wait((hanging, running), timeout=60, return_when=asyncio.FIRST_COMPLETED)
+        if not hanging.done():
+            hanging.cancel()
+            raise AssertionError(await running if running.done() else "no answer is asked for")
 
     async def answer(
         self, request: inference_pb2.ChatCompletionRequest, seconds: float
@@ -84,8 +94,9 @@ async def world(models: ModelsStack, store: ValkeyServer, tmp_path: Path) -> Asy
     store.flush()
     storage = Storage(tmp_path / "storage")
     storage.prepare()
-    connection = Connection(ConnectionSettings.model_validate({"redis_url": store.url}))
+    connection = connect(ConnectionSettings.model_validate({"redis_url": store.url}))
     part = DatasetsPart(DatasetsSettings(), storage, connection, provider_id="data", max_send_bytes=1 << 20)
+    await part.start()
     gateway = Gateway(GatewaySettings(address=models.target))
     yield World(gateway, part.datasets, storage, connection)
     await gateway.close()

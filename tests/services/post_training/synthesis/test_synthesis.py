@@ -135,7 +135,7 @@ async def test_a_call_that_broke_off_goes_on_where_it_was(world: World) -> None:
     request = wanted(*QUESTIONS, k_generations=4, request_id="again", reward_model=JUDGE)
     world.chat.hang_after = 5
     call = asyncio.create_task(world.synthesis().generate(request))
-    await world.chat.hanging.wait()
+    await world.chat.until_it_hangs(call)
     call.cancel()
     await asyncio.gather(call, return_exceptions=True)
     world.chat.hang_after = None
@@ -155,7 +155,7 @@ async def test_a_job_goes_on_after_its_process_died_and_stores_the_same(world: W
 
     world.chat.hang_after = 4
     died = asyncio.create_task(world.synthesis().run_job(request, folder, ignore))
-    await world.chat.hanging.wait()
+    await world.chat.until_it_hangs(died)
     died.cancel()
     await asyncio.gather(died, return_exceptions=True)
     with (folder / "generations.jsonl").open("ab") as journal:

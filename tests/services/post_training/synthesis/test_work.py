@@ -23,9 +23,6 @@ class Heard(Report):
     async def say(self, event: jobs_pb2.JobEvent) -> None:
         self.events.append(event)
 
-    def say_now(self, event: jobs_pb2.JobEvent) -> None:
-        self.events.append(event)
-
     async def settle(self) -> None:
         return
 
@@ -52,7 +49,7 @@ async def test_a_job_that_is_stopped_goes_on_where_it_was(world: World, tmp_path
     first = assignment(tmp_path / "job")
     world.chat.hang_after = 3
     running = asyncio.create_task(work.run(first, Heard()))
-    await world.chat.hanging.wait()
+    await world.chat.until_it_hangs(running)
     first.lease.wish.set()
     assert isinstance(await running, Stopped)
     world.chat.hang_after = None
@@ -70,7 +67,7 @@ async def test_a_job_that_is_somebody_elses_is_left_at_once(world: World, tmp_pa
     taken = assignment(tmp_path / "job")
     world.chat.hang_after = 1
     running = asyncio.create_task(SynthesisWork(world.synthesis()).run(taken, Heard()))
-    await world.chat.hanging.wait()
+    await world.chat.until_it_hangs(running)
     taken.lease.lost.set()
     with pytest.raises(LeaseLostError):
         await running

@@ -36,7 +36,8 @@ class Process:
             trainer_command(file, spec.num_processes),
             env=environment | {"OMP_NUM_THREADS": "1"},
             stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            # A pipe that nobody reads would hold it up.
+            stderr=subprocess.DEVNULL,
             text=True,
             start_new_session=True,
             cwd=folder,
@@ -50,8 +51,13 @@ class Process:
 
     def all(self) -> list[jobs_pb2.JobEvent]:
         found = list(self.events())
-        self.process.communicate()
+        self.wait()
         return found
+
+    def wait(self) -> int:
+        """Waits for its end; returns the exit status."""
+        with self.process:
+            return self.process.wait(60)
 
 
 def _end(events: list[jobs_pb2.JobEvent]) -> jobs_pb2.Job:
@@ -83,7 +89,7 @@ def test_the_demo_model_learns_an_answer_and_goes_on_after_sigterm(tmp_path: Pat
         told.append(event)
         if event.HasField("metrics") and event.metrics.step == 4:
             os.killpg(first.process.pid, signal.SIGTERM)
-    assert first.process.wait() == 0
+    assert first.wait() == 0
     assert _end(told).status == jobs_pb2.JOB_STATUS_PAUSED
     assert _end(told).status_reason == "stopped by SIGTERM"
     second = Process(made.spec)
@@ -131,7 +137,7 @@ def test_two_processes_train_one_sharded_model_and_stop_together(tmp_path: Path,
         told.append(event)
         if event.HasField("metrics") and event.metrics.step == 2:
             os.killpg(process.process.pid, signal.SIGTERM)
-    assert process.process.wait() == 0
+    assert process.wait() == 0
     assert _end(told).status == jobs_pb2.JOB_STATUS_PAUSED
     (checkpoint,) = (event.checkpoint.checkpoint for event in told if event.HasField("checkpoint"))
     assert {"rng_state_0.pth", "rng_state_1.pth", "model.safetensors"} <= {file.path for file in checkpoint.files}

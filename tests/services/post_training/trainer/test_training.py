@@ -261,6 +261,30 @@ def test_a_damaged_model_is_told_as_such(tmp_path: Path, tiny: Path, dialog_rows
         training(tmp_path / "job", tmp_path, dialog_rows, request=LORA).run()
 
 
+def test_dora_trains_a_model_with_pruned_heads(tmp_path: Path, tiny: Path, dialog_rows: RowsSource) -> None:
+    """Rows that are zero have no direction: what is a 0 / 0 must not become the loss."""
+    import torch
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM
+
+    pruned = shutil.copytree(tiny, tmp_path / "pruned")
+    tensors = load_file(pruned / "model.safetensors")
+    tensors["model.layers.0.self_attn.v_proj.weight"][:32] = 0.0
+    tensors["model.layers.0.self_attn.o_proj.weight"][:, :32] = 0.0
+    save_file(tensors, pruned / "model.safetensors", {"format": "pt"})
+    request = lora(use_dora=True)
+    trained = training(tmp_path / "job", pruned, dialog_rows, request=request, optimizer={"lr": 0.01}, n_epochs=2).run()
+    losses = trained.metrics("loss")
+    assert losses[16] < losses[1]
+    plain = training(tmp_path / "plain", pruned, dialog_rows, request=lora(), n_iters=1).run()
+    assert losses[1] == pytest.approx(plain.metrics("loss")[1], rel=1e-5)
+    # Whoever reads the adapter computes numbers too.
+    ids = torch.arange(10, 40)[None]
+    with torch.no_grad():
+        logits = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(pruned), trained.final)(ids).logits
+    assert logits.isfinite().all()
+
+
 def test_packed_rows_do_not_see_each_other(tmp_path: Path, tiny: Path) -> None:
     """The first row's loss is the same alone, and packed behind any other row."""
     import torch

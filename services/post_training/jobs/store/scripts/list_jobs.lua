@@ -59,7 +59,17 @@ local function wanted(job)
   return true
 end
 
-local found, waiting = {}, {}
+local found, waiting, beginnings = {}, {}, {}
+
+-- What stands before a job of so many bytes; most are of a few lengths.
+local function beginning(length)
+  local text = beginnings[length]
+  if not text then
+    text = "\10" .. varint(length)
+    beginnings[length] = text
+  end
+  return text
+end
 
 -- Adds a job to what is found.
 local function add(uuid, kept)
@@ -68,7 +78,7 @@ local function add(uuid, kept)
     job, status, lane = shown(ARGV[1] .. uuid)
   end
   if job then
-    found[#found + 1] = "\10" .. varint(#job) .. job
+    found[#found + 1] = beginning(#job) .. job
     if status == "1" then
       waiting[#waiting + 1] = {#found, uuid, lane}
     end
