@@ -187,12 +187,15 @@ def _fill(bench: Bench, names: tuple[str, str], turn_id: str, copies: int) -> No
         str(key, "ascii") for key in bench.redis.keys(f"*{names[0]}/{names[1]}:turns") if isinstance(key, bytes)
     )
     session = turns.removesuffix(":turns")
-    kept = bench.redis.dump(f"{session}:turn:{turn_id}")
+    kept, base = bench.redis.dump(f"{session}:turn:{turn_id}"), bench.redis.hget(f"{session}:turn:{turn_id}", "base")
     assert kept is not None
+    assert isinstance(base, bytes)
     pipe = bench.redis.pipeline(transaction=False)
     for number in range(copies):
         name = f"{turn_id[:-6]}{number:06d}"
         pipe.restore(f"{session}:turn:{name}", 0, kept)
+        # Identifiers are of one length, so the message stays whole.
+        pipe.hset(f"{session}:turn:{name}", "base", base.replace(turn_id.encode(), name.encode()))
         pipe.zadd(turns, {name: number + 2})
     pipe.hset(session, mapping={"number": copies + 1, "count": copies + 1})
     pipe.execute()

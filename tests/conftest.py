@@ -1,8 +1,10 @@
 """Fixtures that all tests share. Those that start a real engine are session-scoped: there is one of each."""
 
+import logging
 from collections.abc import Iterator
 
 import pytest
+import structlog
 
 from tests.support.engine import Engine
 from tests.support.http_endpoint import Endpoint, http_endpoint
@@ -10,6 +12,9 @@ from tests.support.processes import CHAT_MODEL
 from tests.support.stack import Stack, caravan_up
 
 ON_ONE_WORKER = {"engine", "stack"}
+
+# Services that run in the tests' own process say what they do on standard output, where commands under test write too.
+structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.INFO))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
