@@ -2,21 +2,16 @@
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from services.core.redis.url import RedisUrl
+from services.core.redis.connection import ConnectionSettings
 
 DAY_SECONDS = 24 * 3600.0
 
 
-class StoreSettings(BaseModel):
+class StoreSettings(ConnectionSettings):
     """Where the agents service keeps its state, and what it promises to keep."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    redis_url: RedisUrl = Field(
-        description="Redis 7 or Valkey that holds the state, for instance redis://127.0.0.1:6379/0."
-    )
     cluster: bool = Field(
         default=False,
         description="The URL names nodes of a Redis Cluster: one, or a host name that resolves to several.",
@@ -26,12 +21,6 @@ class StoreSettings(BaseModel):
     )
     connections: int = Field(default=32, ge=1, le=1024, description="Most connections to each node, for commands.")
     timeout_seconds: float = Field(default=2.0, gt=0, le=60, description="Seconds that a command may take.")
-    retry_seconds: float = Field(
-        default=10.0,
-        ge=0,
-        le=600,
-        description="Seconds that a call goes on trying while Redis is away, before it is UNAVAILABLE.",
-    )
     durability: Literal["none", "wait", "aof"] = Field(
         default="none",
         description=(
