@@ -13,6 +13,7 @@ from caravan.inspect.v1 import inspect_pb2_grpc
 from caravan.registry.v1 import routes_pb2, routes_pb2_grpc
 from gateway import background, contract
 from gateway.balancing import Balancer, BalancingSettings
+from gateway.call import Relay, RelaySettings
 from gateway.control import ControlLoop, ControlSettings
 from gateway.discovery import Resolve, resolve_by_system
 from gateway.edge import Edge, server_context
@@ -21,7 +22,7 @@ from gateway.health import GatewayHealth
 from gateway.inspection import InspectServicer
 from gateway.measurements import Measurements
 from gateway.providers import Providers
-from gateway.proxy import Proxy, ProxySettings
+from gateway.proxy import Proxy
 from gateway.registry import servicer as registry_servicer
 from gateway.registry.registry import Registry
 from gateway.registry.store import RegistryStore
@@ -70,23 +71,22 @@ class Worker:
         self._table = RoutingTable(routes_pb2.Snapshot())
         self._fleet = Fleet(upstream_tls)
         self._telemetry = Telemetry.of(settings, "caravan-gateway")
-        self._proxy = Proxy(
-            self._methods,
+        self._relay = Relay(
             self._fleet,
             Balancer(BalancingSettings(load_bound=settings.load_bound)),
             own=own,
             refresh=self._follower.look,
             observe=Measurements(self._telemetry, access_log=settings.access_log),
             tracing=Tracing(self._telemetry.tracer_provider) if self._telemetry.tracer_provider else None,
-            settings=ProxySettings(
+            settings=RelaySettings(
                 max_message_bytes=settings.max_receive_bytes,
                 replay_bytes=settings.replay_bytes,
                 max_attempts=settings.max_attempts,
                 max_calls=settings.max_concurrent_rpcs,
-                scheme=b"https" if settings.upstream_tls else b"http",
             ),
         )
-        self._edge = Edge(self._proxy.accept, tls=tls)
+        proxy = Proxy(self._methods, self._relay, scheme=b"https" if settings.upstream_tls else b"http")
+        self._edge = Edge(proxy.accept, tls=tls)
         self._control = ControlLoop(
             {provider.provider_id: provider.addresses for provider in settings.providers},
             self._store,
@@ -130,13 +130,13 @@ class Worker:
         self._routes.end_streams()
         await self._edge.stop_listening()
         deadline = asyncio.get_running_loop().time() + self._settings.drain_seconds
-        while self._proxy.calls and asyncio.get_running_loop().time() < deadline:  # noqa: ASYNC110 - once in a process's life
+        while self._relay.calls and asyncio.get_running_loop().time() < deadline:  # noqa: ASYNC110 - once in a process's life
             await asyncio.sleep(0.02)
         await self.stop()
 
     async def stop(self) -> None:
         """Stops now: calls that still run are told that the gateway goes away."""
-        for call in list(self._proxy.calls):
+        for call in list(self._relay.calls):
             call.fail(UnavailableError("the gateway is shutting down; try again", reason="SHUTTING_DOWN"))
         await asyncio.sleep(0)
         await background.end(self._tasks)
@@ -152,7 +152,7 @@ class Worker:
     def _take(self, view: View) -> None:
         """Routes by a new view."""
         self._table = RoutingTable(view.snapshot)
-        self._proxy.table = self._table
+        self._relay.table = self._table
         self._fleet.set_addresses((*self._own.addresses, *self._table.addresses))
         self._health.changed()
 

@@ -31,7 +31,7 @@ class Measurements:
             )
 
     def __call__(self, path: str, provider_id: str, code: str, seconds: float, attempts: int) -> None:
-        """Notes a call that has ended; see `gateway.proxy.Observer`."""
+        """Notes a call that has ended; see `gateway.call.Observer`."""
         if self._duration is not None:
             self._measure(path, provider_id, code, seconds, attempts)
         if self._access_log and code not in (_OK, _CANCELLED):

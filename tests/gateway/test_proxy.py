@@ -143,7 +143,7 @@ async def test_a_client_that_goes_away_frees_the_replica(gateway, replica):
     await call.read()
     await channel.close()
     await asyncio.wait_for(replica.cancelled.wait(), 2)
-    await eventually(lambda: not gateway.worker._proxy.calls)
+    await eventually(lambda: not gateway.worker._relay.calls)
 
 
 async def test_a_message_of_many_frames_passes(stub):
@@ -197,7 +197,7 @@ async def test_calls_beyond_the_limit_are_refused_but_the_gateways_own_are_not(m
     await health_pb2_grpc.HealthStub(gateway.channel()).Check(health_pb2.HealthCheckRequest())
     for call in (*calls, watch):
         call.cancel()
-    await eventually(lambda: not gateway.worker._proxy.calls)
+    await eventually(lambda: not gateway.worker._relay.calls)
     await stub.ChatCompletion(chat())
 
 
@@ -252,7 +252,7 @@ async def test_300_streams_stay_open_at_once(gateway, replica):
     for call in calls:
         call.cancel()
     await eventually(lambda: not replica.running)
-    await eventually(lambda: len(gateway.worker._proxy.calls) == 0)
+    await eventually(lambda: len(gateway.worker._relay.calls) == 0)
     (connected,) = (one for address, one in gateway.worker._fleet.replicas.items() if not address.startswith("unix:"))
     assert connected.outstanding == 0
 
