@@ -3,16 +3,13 @@
 import argparse
 
 from benchmarks import agents, gateway, inference, memory, post_training, safety
+from benchmarks.command import add_options
 
 
 def main() -> None:
     """Runs them one after the other."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measures Caravan beside its peers.")
-    parser.add_argument(
-        "--quick", action="store_true", help="little of everything, to see that it runs; writes nothing"
-    )
-    parser.add_argument("--write", action="store_true", help="write the tables into the pages of docs/")
-    parser.add_argument("--rounds", type=int, help="times that everything is measured (default: 3)")
+    add_options(parser, "the pages of docs/", "times that everything is measured (default: 3)")
     chosen = parser.parse_args()
     arguments = [f"--{name}" for name in ("quick", "write") if getattr(chosen, name)]
     if chosen.rounds:

@@ -1,8 +1,6 @@
 """What the agents service does in a second, and what a turn costs. `python -m benchmarks.agents --help`."""
 
-import argparse
 import statistics
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -12,9 +10,10 @@ from rich.console import Console
 from benchmarks import agents_store
 from benchmarks.agents_model import PIECE_SECONDS, PIECES, TOOL_SECONDS
 from benchmarks.agents_turns import after, bench, overhead, watchers
+from benchmarks.command import read_command
 from benchmarks.machine import describe
 from benchmarks.processes import ROOT
-from benchmarks.tables import Report, Table, show, write
+from benchmarks.tables import Report, Table
 from benchmarks.targets import Target, table_of
 
 PAGE = ROOT / "docs" / "agents.md"
@@ -159,23 +158,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Args:
         arguments: Of the command. None: those of this process.
     """
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.agents", description="Measures the agents service and its store."
-    )
-    parser.add_argument(
-        "--quick", action="store_true", help="little of everything, to see that it runs; writes nothing"
-    )
-    parser.add_argument("--rounds", type=int, help="times that everything is measured (default: 3)")
-    parser.add_argument("--write", action="store_true", help=f"write the tables into {PAGE.relative_to(ROOT)}")
-    chosen = parser.parse_args(arguments)
-    console = Console(width=None if sys.stdout.isatty() else 160)
-    plan = Plan.quick() if chosen.quick else Plan(rounds=chosen.rounds or Plan.rounds)
-    passed = list(arguments if arguments is not None else sys.argv[1:])
-    made = report(uvloop.run(measure(plan, console)), f"python -m benchmarks.agents {' '.join(passed)}".strip())
-    show(made, console)
-    if chosen.write and not chosen.quick:
-        write(made, PAGE)
-    agents_store.main(passed)
+    command = read_command("agents", "Measures the agents service and its store.", PAGE, arguments)
+    plan = Plan.quick() if command.chosen.quick else Plan(rounds=command.chosen.rounds or Plan.rounds)
+    command.present(report(uvloop.run(measure(plan, command.console)), command.line))
+    agents_store.main(arguments)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,5 @@
 """What the agents' store does in a second, and what it costs. `python -m benchmarks.agents_store --help`."""
 
-import argparse
 import json
 import os
 import statistics
@@ -11,9 +10,10 @@ from dataclasses import dataclass
 
 from rich.console import Console
 
+from benchmarks.command import read_command
 from benchmarks.machine import describe
 from benchmarks.processes import ROOT
-from benchmarks.tables import Report, Table, show, write
+from benchmarks.tables import Report, Table
 from benchmarks.targets import Target, table_of
 from tests.support.valkey import valkey_server
 from tests.support.valkey_cluster import valkey_cluster
@@ -161,25 +161,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Args:
         arguments: Of the command. None: those of this process.
     """
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.agents_store", description="Measures the agents' store."
-    )
-    parser.add_argument(
-        "--quick", action="store_true", help="little of everything, to see that it runs; writes nothing"
-    )
-    parser.add_argument("--rounds", type=int, help="times that everything is measured (default: 3)")
-    parser.add_argument("--write", action="store_true", help=f"write the tables into {PAGE.relative_to(ROOT)}")
-    chosen = parser.parse_args(arguments)
-    console = Console(width=None if sys.stdout.isatty() else 160)
-    plan = Plan.quick() if chosen.quick else Plan()
-    if chosen.rounds:
-        plan = Plan(chosen.rounds, plan.seconds, plan.turns, plan.earlier, plan.watchers)
-    outcome = measure(plan, console)
-    passed = " ".join(arguments if arguments is not None else sys.argv[1:])
-    made = report(outcome, f"python -m benchmarks.agents_store {passed}".strip())
-    show(made, console)
-    if chosen.write and not chosen.quick:
-        write(made, PAGE)
+    command = read_command("agents_store", "Measures the agents' store.", PAGE, arguments)
+    plan = Plan.quick() if command.chosen.quick else Plan()
+    if command.chosen.rounds:
+        plan = Plan(command.chosen.rounds, plan.seconds, plan.turns, plan.earlier, plan.watchers)
+    command.present(report(measure(plan, command.console), command.line))
 
 
 if __name__ == "__main__":

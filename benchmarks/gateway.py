@@ -1,9 +1,7 @@
 """What the gateway costs and holds, before a replica that does next to nothing. `python -m benchmarks.gateway --help`."""
 
-import argparse
 import json
 import statistics
-import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -11,13 +9,14 @@ from pathlib import Path
 
 from rich.console import Console
 
+from benchmarks.command import read_command
 from benchmarks.machine import describe
 from benchmarks.peers import GATEWAY, gateway
 from benchmarks.processes import ROOT, end_in_order, line_process
 from benchmarks.processor_time import family
 from benchmarks.relay_load import RelayJob
 from benchmarks.replica import PROVIDER_ID
-from benchmarks.tables import Report, Table, show, write
+from benchmarks.tables import Report, Table
 from benchmarks.targets import Target, table_of
 from tests.support.processes import serving
 
@@ -128,22 +127,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Args:
         arguments: Of the command. None: those of this process.
     """
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.gateway", description="Measures the gateway alone.")
-    parser.add_argument(
-        "--quick", action="store_true", help="little of everything, to see that it runs; writes nothing"
-    )
-    parser.add_argument("--rounds", type=int, help="times that what varies is measured (default: 3)")
-    parser.add_argument("--write", action="store_true", help=f"write the tables into {PAGE.relative_to(ROOT)}")
-    chosen = parser.parse_args(arguments)
+    rounds = "times that what varies is measured (default: 3)"
+    command = read_command("gateway", "Measures the gateway alone.", PAGE, arguments, rounds=rounds)
     end_in_order()
-    console = Console(width=None if sys.stdout.isatty() else 160)
-    plan = Plan.quick() if chosen.quick else Plan()
-    if chosen.rounds:
-        plan = replace(plan, rounds=chosen.rounds)
-    made = report(measure(plan, console), f"python -m benchmarks.gateway {' '.join(arguments or sys.argv[1:])}".strip())
-    show(made, console)
-    if chosen.write and not chosen.quick:
-        write(made, PAGE)
+    plan = Plan.quick() if command.chosen.quick else Plan()
+    if command.chosen.rounds:
+        plan = replace(plan, rounds=command.chosen.rounds)
+    command.present(report(measure(plan, command.console), command.line))
 
 
 def _hold(plan: Plan, target: str) -> RelayJob:

@@ -19,10 +19,11 @@ from pathlib import Path
 from rich.console import Console
 
 from benchmarks import model, peers
+from benchmarks.command import read_command
 from benchmarks.machine import describe
 from benchmarks.peers import CLIENT, ENGINE, FRONT, GATEWAY, MODEL_ID, Peer, Stage
 from benchmarks.processes import ROOT, end_in_order, environment
-from benchmarks.tables import Report, Table, show, write
+from benchmarks.tables import Report, Table
 from benchmarks.targets import Target, table_of
 from benchmarks.workload import Job, Run, percentiles
 
@@ -130,27 +131,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Args:
         arguments: Of the command. None: those of this process.
     """
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.inference", description="Measures streams from vLLM.")
-    parser.add_argument(
-        "--quick", action="store_true", help="little of everything, to see that it runs; writes nothing"
-    )
-    parser.add_argument("--rounds", type=int, help="times that everything is measured (default: 3)")
+    parser = argparse.ArgumentParser()
     parser.add_argument("--levels", type=int, nargs="+", help="streams at once (default: 1 8 32 64 128)")
     parser.add_argument("--peers", nargs="+", choices=list(peers.STARTERS), help="whom to measure")
     parser.add_argument("--model", type=Path, help="folder of a model (default: a random one of 5M parameters)")
-    parser.add_argument("--write", action="store_true", help=f"write the tables into {PAGE.relative_to(ROOT)}")
-    chosen = parser.parse_args(arguments)
+    command = read_command("inference", "Measures streams from vLLM.", PAGE, arguments, parser=parser)
     end_in_order()
-    console = Console(width=None if sys.stdout.isatty() else 160)
-    plan = Plan.quick() if chosen.quick else Plan()
-    given = {name: getattr(chosen, name) for name in ("rounds", "levels", "peers", "model")}
+    plan = Plan.quick() if command.chosen.quick else Plan()
+    given = {name: getattr(command.chosen, name) for name in ("rounds", "levels", "peers", "model")}
     plan = replace(plan, **{name: value for name, value in given.items() if value is not None})
-    made = report(
-        measure(plan, console), f"python -m benchmarks.inference {' '.join(arguments or sys.argv[1:])}".strip()
-    )
-    show(made, console)
-    if chosen.write and not chosen.quick:
-        write(made, PAGE)
+    command.present(report(measure(plan, command.console), command.line))
 
 
 def _stage(plan: Plan, folder: Path) -> Stage:

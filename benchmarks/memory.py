@@ -1,6 +1,5 @@
 """What the memory stores cost beside the bare vector libraries. `python -m benchmarks.memory --help`."""
 
-import argparse
 import json
 import subprocess
 import sys
@@ -8,10 +7,10 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
+from benchmarks.command import read_command
 from benchmarks.memory_jobs import IngestionJob, MemoryJob, PostgresJob
 from benchmarks.memory_report import Case, Figures, Outcome, Plan, report
 from benchmarks.processes import ROOT, environment
-from benchmarks.tables import show, write
 
 PAGE = ROOT / "docs" / "memory.md"
 
@@ -56,21 +55,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Args:
         arguments: Of the command. None: those of this process.
     """
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.memory", description="Measures the memory stores.")
-    parser.add_argument(
-        "--quick", action="store_true", help="little of everything, to see that it runs; writes nothing"
-    )
-    parser.add_argument("--rounds", type=int, help="times that everything is measured (default: 1)")
-    parser.add_argument("--write", action="store_true", help=f"write the tables into {PAGE.relative_to(ROOT)}")
-    chosen = parser.parse_args(arguments)
-    console = Console(width=None if sys.stdout.isatty() else 160)
-    plan = Plan.of(rounds=chosen.rounds or 1, quick=chosen.quick)
-    outcome = measure(plan, console)
-    passed = " ".join(arguments if arguments is not None else sys.argv[1:])
-    made = report(outcome, f"python -m benchmarks.memory {passed}".strip())
-    show(made, console)
-    if chosen.write and not chosen.quick:
-        write(made, PAGE)
+    rounds = "times that everything is measured (default: 1)"
+    command = read_command("memory", "Measures the memory stores.", PAGE, arguments, rounds=rounds)
+    plan = Plan.of(rounds=command.chosen.rounds or 1, quick=command.chosen.quick)
+    command.present(report(measure(plan, command.console), command.line))
 
 
 if __name__ == "__main__":

@@ -1,22 +1,20 @@
 """The trainer beside bare TRL, and what jobs take beside their training. `python -m benchmarks.post_training --help`."""
 
-import argparse
 import os
 import statistics
 import subprocess
-import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from google.protobuf import json_format
-from rich.console import Console
 
 from benchmarks import adapter_in_service, training_jobs
+from benchmarks.command import read_command
 from benchmarks.machine import describe
 from benchmarks.processes import ROOT, end_in_order
-from benchmarks.tables import Report, Table, show, write
+from benchmarks.tables import Report, Table
 from benchmarks.targets import Target, table_of
 from benchmarks.training_rates import DEMO, LONGEST, Rates, measure_large, measure_rates, rows, spec_of
 from caravan.post_training.v1 import jobs_pb2
@@ -164,17 +162,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Args:
         arguments: Of the command. None: those of this process.
     """
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.post_training", description="Measures trainings.")
-    parser.add_argument(
-        "--quick", action="store_true", help="little of everything, to see that it runs; writes nothing"
-    )
-    parser.add_argument("--rounds", type=int, help="times that each training is measured (default: 7)")
-    parser.add_argument("--write", action="store_true", help=f"write the tables into {PAGE.relative_to(ROOT)}")
-    chosen = parser.parse_args(arguments)
+    rounds = "times that each training is measured (default: 7)"
+    command = read_command("post_training", "Measures trainings.", PAGE, arguments, rounds=rounds)
     end_in_order()
     os.environ.update(trainer_environment())
-    console = Console(width=None if sys.stdout.isatty() else 160)
-    plan = Plan.quick() if chosen.quick else Plan(rounds=chosen.rounds or Plan.rounds)
+    console = command.console
+    plan = Plan.quick() if command.chosen.quick else Plan(rounds=command.chosen.rounds or Plan.rounds)
     outcome = Outcome(plan)
     with tempfile.TemporaryDirectory(prefix="caravan-bench-") as name:
         folder = Path(name)
@@ -191,10 +184,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         outcome.rates = measure_rates(folder, plan.rounds, plan.steps, console)
         if torch.cuda.is_available():
             outcome.large = measure_large(folder, plan.rounds, plan.steps, console)
-    result = report(outcome, "python -m benchmarks.post_training")
-    show(result, console)
-    if chosen.write and not chosen.quick:
-        write(result, PAGE)
+    command.present(report(outcome, command.line))
 
 
 if __name__ == "__main__":

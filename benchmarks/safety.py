@@ -1,13 +1,11 @@
 """What shields cost: text a second, a message's latency, several together, a growing text. `python -m benchmarks.safety --help`."""
 
-import argparse
 import asyncio
 import contextlib
 import json
 import random
 import re
 import statistics
-import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -17,13 +15,14 @@ from typing import Any
 import grpc
 from rich.console import Console
 
+from benchmarks.command import read_command
 from benchmarks.machine import describe
 from benchmarks.processes import ROOT, end_in_order
 from benchmarks.shields.cases import EVERYDAY, Case
 from benchmarks.shields.pii_cases import pii_cases
 from benchmarks.shields.rule_cases import PARAMS as RULES
 from benchmarks.shields.secret_cases import secret_cases
-from benchmarks.tables import Report, Table, show, write
+from benchmarks.tables import Report, Table
 from benchmarks.targets import Target, table_of
 from caravan.safety.v1 import safety_pb2, safety_pb2_grpc
 from caravan.types.v1 import types_pb2
@@ -412,26 +411,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Args:
         arguments: Of the command. None: those of this process.
     """
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.safety", description="Measures shields.")
-    parser.add_argument(
-        "--quick", action="store_true", help="little of everything, to see that it runs; writes nothing"
-    )
-    parser.add_argument("--rounds", type=int, help="times that what varies is measured (default: 3)")
-    parser.add_argument("--write", action="store_true", help=f"write the tables into {PAGE.relative_to(ROOT)}")
-    chosen = parser.parse_args(arguments)
+    rounds = "times that what varies is measured (default: 3)"
+    command = read_command("safety", "Measures shields.", PAGE, arguments, rounds=rounds)
     end_in_order()
-    console = Console(width=None if sys.stdout.isatty() else 160)
-    plan = Plan.quick() if chosen.quick else Plan(rounds=chosen.rounds or Plan.rounds)
+    console = command.console
+    plan = Plan.quick() if command.chosen.quick else Plan(rounds=command.chosen.rounds or Plan.rounds)
     outcome = Outcome(plan)
     console.print("throughput")
     measure_throughput(outcome)
     console.print("three shields in process")
     asyncio.run(measure_in_process(outcome))
     asyncio.run(measure_services(outcome, console))
-    result = report(outcome, "python -m benchmarks.safety")
-    show(result, console)
-    if chosen.write and not chosen.quick:
-        write(result, PAGE)
+    command.present(report(outcome, command.line))
 
 
 if __name__ == "__main__":

@@ -5,13 +5,14 @@ from __future__ import annotations
 from models.recipe import parameters as p
 from models.recipe import words
 from models.recipe.dialog import Call, Json, Parameter, Tool
+from models.recipe.domains import DOMAINS, QUALIFIERS
 from models.recipe.invented_parameters import invented_kind
 from models.recipe.offers import OfferedTool, Request, as_shown, in_order, with_fresh_name
 from models.recipe.outcomes import composed_outcome
 from models.recipe.parameters import Kind
 from models.recipe.source import Source
 from models.recipe.subjects import subject_kind
-from models.recipe.wordings import request
+from models.recipe.wordings import request, with_articles
 
 VERBS: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
     (("get", "fetch", "show", "read", "lookup"), ("Get the {}", "Show me the {}", "What is the {}",
@@ -62,57 +63,71 @@ _DESCRIPTIONS = (
 
 
 def composed_tool(source: Source) -> OfferedTool:
-    """Draws a tool that no list holds: a verb, one or two nouns and up to four parameters."""
-    rng = source.rng
-    verbs, openings = source.pick(VERBS)
-    nouns = [_noun(source)]
-    if rng.random() < 0.35:
-        nouns.append(_noun(source))
-    subject = " ".join(nouns)
-    verb = source.pick(verbs)
-    own = subject_kind(source, source.pick((subject, nouns[-1]))) if source.chance(0.35) else None
-    kinds = [*([own] if own else []), *_kinds(source, most=2 if own else 3)]
+    """Draws a tool that no list holds: something to do with a thing, and up to three parameters.
+
+    Most are put together from what belongs together (`domains.py`), some from any verb, noun and parameters, so that nothing is sure.
+    """
+    if source.chance(0.12):
+        verbs, requests = source.pick(VERBS)
+        return _composed(source, source.pick(verbs), requests, _noun(source), _any_kinds(source), own_share=0.35)
+    domain = source.pick(DOMAINS)
+    action = source.pick(domain.actions)
+    noun = _noun(source) if source.chance(0.4 if source.noise else 0.15) else source.phrasing(domain.nouns)
+    if source.chance(0.12):
+        noun = f"{source.phrasing(QUALIFIERS)} {noun}"
+    kinds = source.rng.sample(domain.kinds, source.weighted(((0, 1.0), (1, 5.0), (2, 4.0), (3, 0.8))))
+    kinds = [invented_kind(source) if source.chance(0.12) else kind for kind in kinds]
+    return _composed(source, source.pick(action.verbs), action.requests, noun, kinds, own_share=domain.own)
+
+
+def _composed(
+    source: Source, verb: str, requests: tuple[str, ...], noun: str, kinds: list[Kind], *, own_share: float
+) -> OfferedTool:
+    own = subject_kind(source, noun) if source.chance(own_share) else None
+    if own:
+        kinds = [own, *kinds[:2]]
     declared: list[Parameter] = []
     for index, kind in enumerate(kinds):
-        declared.append(with_fresh_name(p.declare(source, kind, required=index == 0 or rng.random() < 0.75), declared))
-    description = source.phrasing(_DESCRIPTIONS).format(v=verb, n=subject).replace("ss a", "s a")
-    tool = Tool(_function_name(source, verb, nouns), description[0].upper() + description[1:], as_shown(declared))
+        required = index == 0 or source.chance(0.7)
+        declared.append(with_fresh_name(p.declare(source, kind, required=required), declared))
+    description = source.phrasing(_DESCRIPTIONS).format(v=verb, n=noun).replace("ss a", "s a")
+    description = with_articles(description[0].upper() + description[1:])
+    tool = Tool(_function_name(source, verb, noun.split()), description, as_shown(declared))
     types = [parameter.param_type for parameter in declared]
 
     def ask(again: Source) -> Request:
         arguments: dict[str, Json] = {}
         pieces: list[str] = []
-        noun = subject
+        named = noun
         for kind, parameter in zip(kinds, declared, strict=True):
             if not (parameter.required or again.chance(0.5)):
                 continue
             arguments[parameter.name], text = kind.draw(again)
             if kind is own:
-                noun = again.phrasing(kind.phrases).format(n=subject, v=text)
+                named = again.phrasing(kind.phrases).format(n=noun, v=text)
             else:
                 alone = types.count(parameter.param_type) == 1
                 pieces.append(p.said(again, kind, parameter, alone=alone).format(text))
         again.rng.shuffle(pieces)
-        said = request(again, openings, verb, noun, pieces)
-        result, answer = composed_outcome(again, subject)
+        said = request(again, requests, verb, named, pieces)
+        result, answer = composed_outcome(again, noun)
         return Request(said, Call(tool.name, in_order(tool, arguments)), result, answer)
 
-    return OfferedTool(tool, subject, ask)
+    return OfferedTool(tool, noun, ask)
 
 
 def _noun(source: Source) -> str:
-    return source.phrasing(NOUNS) if source.chance(0.6) else words.invented_word(source.rng)
+    return source.phrasing(NOUNS) if source.chance(0.5) else words.invented_word(source.rng)
 
 
-def _kinds(source: Source, most: int) -> list[Kind]:
-    """Parameter kinds of a composed tool: each natural kind at most once."""
-    count = min(most, source.weighted(((0, 0.6), (1, 5.0), (2, 3.6), (3, 0.8))))
-    natural = source.rng.sample(p.NATURAL, count)
-    return [kind if source.chance(0.5) else invented_kind(source) for kind in natural]
+def _any_kinds(source: Source) -> list[Kind]:
+    """Parameter kinds of any sort: each natural kind at most once."""
+    natural = source.rng.sample(p.NATURAL, source.weighted(((0, 0.6), (1, 5.0), (2, 3.6), (3, 0.8))))
+    return [kind if source.chance(0.4) else invented_kind(source) for kind in natural]
 
 
 def _function_name(source: Source, verb: str, nouns: list[str]) -> str:
-    parts = [verb, *nouns] if source.chance(0.85) else [*nouns, verb]
-    if source.chance(0.08):
+    parts = [verb, *nouns] if source.chance(0.9) else [*nouns, verb]
+    if source.chance(0.06):
         return parts[0] + "".join(part.capitalize() for part in parts[1:])
     return "_".join(parts)

@@ -35,7 +35,7 @@ _PLAIN, _RAMP = 0.08, 0.15
 """Shares of the training: plain messages alone, then more and more of all kinds."""
 _EXCLUSIONS = 0.35
 """Share of the training after which messages of categories that are not listed come in."""
-_CAUTION = 1.5
+_CAUTION = 2.5
 """How much more a false alarm counts than a miss."""
 _SPECIAL = re.compile(r"<\|[a-z_0-9]+\|>")
 
@@ -144,7 +144,7 @@ def main() -> None:
     """Parses the command line and builds the model."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="folder of the checkpoint")
-    parser.add_argument("--steps", type=int, default=1400, help="optimizer steps; more make it better")
+    parser.add_argument("--steps", type=int, default=3000, help="optimizer steps; more make it better")
     parser.add_argument("--batch", type=int, default=96, help="conversations of a batch")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")

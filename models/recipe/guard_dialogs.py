@@ -9,7 +9,7 @@ from models.recipe.guard_hazards import HAZARDS, HazardTexts
 from models.recipe.guard_phrases import capitalized, combination, fill, gerund, misspelt, thinned
 from models.recipe.source import Source
 
-LISTS = {**guard_benign.LISTS, **guard_hazards.LISTS, **guard_wordings.LISTS}
+LISTS = {**guard_benign.LISTS, **guard_hazards.LISTS, **guard_wordings.LISTS, **guard_frames.LISTS}
 
 _ORDINARY_DEEDS = (*guard_benign.ORDINARY_DEEDS, *guard_deeds.EVERYDAY)
 

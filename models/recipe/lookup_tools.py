@@ -29,20 +29,39 @@ _QUESTIONS = (
     "Any {n} for {v}?",
 )  # fmt: skip
 
-_DETAILS = words.listed(
-    "e-mail address|phone number|home town|date of birth|postal code|first name|fax number|web-site|job title",
+_OF_A_PERSON = words.listed(
+    "e-mail address|phone number|home town|date of birth|postal code|first name|fax number|web-site|job title|address|age|birthday|salary|"
+    "manager|height|nickname|shoe size|blood type|office|role|hobby|passport|password hint|profession|language|department|badge color|team|"
+    "account number|balance|calendar|schedule|status|workplace|seat|rank|diet|car",
+    separator="|",
+)
+_OF_A_PLACE = words.listed(
+    "population|altitude|mayor|area|currency|time zone|river|humidity|wind|sunrise|sunset|forecast|flag|language|dialing code|air quality|"
+    "rainfall|pollen count|founder|nickname|history|newspaper|airport|traffic|crime rate|tax rate|rent|mascot|anthem|temperature|coast|"
+    "climate|"
+    "subway map|festival",
+    separator="|",
+)
+_OF_A_THING = words.listed(
+    "status|price|owner|weight|color|location|size|age|version|model|supplier|warranty|due date|total|deadline|author|capacity|history|"
+    "length|"
+    "manual|maker|origin|expiry date|battery level|serial|stock|discount|rating|speed|value",
     separator="|",
 )
 
 
 def lookup_tool(source: Source) -> OfferedTool:
     """Draws a tool that tells a noun of a person, a place or a thing, now and then with one optional parameter more."""
-    noun, owner = _noun(source), _noun(source)
-    kind, thing = source.pick(
-        ((p.PLACE, "place"), (p.PLACE, "city"), (p.PERSON, "person"), (p.PERSON, "user"), (p.IDENTIFIER, owner))
-    )
+    kind, thing, details = source.pick(
+        (
+            (p.PLACE, "place", _OF_A_PLACE), (p.PLACE, "city", _OF_A_PLACE), (p.PERSON, "person", _OF_A_PERSON),
+            (p.PERSON, source.pick(("user", "customer", "employee", "student", "player")), _OF_A_PERSON),
+            (p.IDENTIFIER, source.phrasing(NOUNS), _OF_A_THING),
+        )
+    )  # fmt: skip
+    noun = source.phrasing(details) if source.chance(0.75) else _noun(source)
     required = p.declare(source, kind)
-    more = invented_kind(source) if source.chance(0.25) else None
+    more = invented_kind(source) if source.chance(0.15) else None
     extra = [with_fresh_name(p.declare(source, more, required=False), [required])] if more else []
     description = source.phrasing(_DESCRIPTIONS).format(n=noun, o=thing)
     name = (
@@ -53,7 +72,7 @@ def lookup_tool(source: Source) -> OfferedTool:
     def ask(again: Source) -> Request:
         value, text = kind.draw(again)
         arguments: dict[str, Json] = {required.name: value}
-        said = again.phrasing(_QUESTIONS).format(n=noun, v=text)
+        said = again.disturbed(again.phrasing(_QUESTIONS)).format(n=noun, v=text)
         if more and again.chance(0.5):
             arguments[extra[0].name], words_of_it = more.draw(again)
             said = f"{said[:-1]} {p.said(again, more, extra[0]).format(words_of_it)}{said[-1]}"
@@ -64,7 +83,4 @@ def lookup_tool(source: Source) -> OfferedTool:
 
 
 def _noun(source: Source) -> str:
-    if source.chance(0.12):
-        return source.phrasing(_DETAILS)
-    noun = source.phrasing(NOUNS) if source.chance(0.65) else words.invented_word(source.rng)
-    return f"{noun} {source.phrasing(p.PARTS)}" if source.chance(0.2) else noun
+    return source.phrasing(NOUNS) if source.chance(0.5) else words.invented_word(source.rng)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from models.recipe import parameters as p
@@ -286,8 +287,9 @@ def natural_tool(source: Source, spec: NaturalTool | None = None) -> OfferedTool
         values = [kind.draw(again) for kind in spec.required]
         arguments: dict[str, Json] = {par.name: value for par, (value, _) in zip(required, values, strict=True)}
         texts = [text for _, text in values]
-        # Training never draws a held-out tool, so any of its requests is new.
-        said = (again.pick if again.held_out else again.phrasing)(spec.requests).format(*texts)
+        # Training never draws a held-out tool, so any of its requests is new; it has to name what the tool does.
+        requests = _named(spec.requests, tool) if again.held_out else spec.requests
+        said = (again.pick if again.held_out else again.phrasing)(requests).format(*texts)
         for kind, parameter in zip(optional, extra, strict=True):
             if again.chance(0.5) and parameter.name in {q.name for q in tool.parameters}:
                 value, text = kind.draw(again)
@@ -299,6 +301,16 @@ def natural_tool(source: Source, spec: NaturalTool | None = None) -> OfferedTool
         return Request(said, Call(tool.name, in_order(tool, arguments)), result, answer)
 
     return OfferedTool(tool, spec.subject, ask)
+
+
+def _named(requests: tuple[str, ...], tool: Tool) -> tuple[str, ...]:
+    """The requests that share a word, or its first four letters, with the tool's name or description."""
+    stems = set(re.findall("[a-z]{4}", " ".join(word[:4] for word in _words(f"{tool.name} {tool.description}"))))
+    return tuple(said for said in requests if any(word[:4] in stems for word in _words(said))) or requests
+
+
+def _words(text: str) -> list[str]:
+    return re.findall("[a-z]{4,}", text.lower())
 
 
 def natural_spec(source: Source) -> NaturalTool:

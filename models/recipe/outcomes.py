@@ -21,9 +21,9 @@ def natural_outcome(
     """What a natural tool returns, an error now and then, and the answer made of it."""
     if source.chance(0.06):
         return _error(source, subject)
-    if source.chance(0.2):
+    if source.chance(0.15):
         return _object(source)
-    if source.chance(0.2):
+    if source.chance(0.12):
         return _plain_words(source)
     result, answer = source.pick(results)
     draws = _draws(source)
@@ -34,7 +34,7 @@ def composed_outcome(source: Source, subject: str) -> tuple[str, str]:
     """What a composed tool returns: a word, a sentence or an object, and the answer made of it."""
     if source.chance(0.06):
         return _error(source, subject)
-    kind = source.weighted((("word", 2.0), ("sentence", 1.0), ("plain", 2.0), ("done", 0.7), ("object", 5.0)))
+    kind = source.weighted((("word", 2.0), ("sentence", 1.0), ("plain", 1.5), ("done", 0.7), ("object", 5.0)))
     if kind == "object":
         return _object(source)
     if kind == "done":
@@ -80,9 +80,8 @@ def _object(source: Source) -> tuple[str, str]:
     """A JSON object of one to four fields, each of which the answer tells."""
     count = source.weighted(((1, 3.0), (2, 3.0), (3, 1.5), (4, 0.5)))
     names = source.rng.sample(FIELDS, count)
-    if source.chance(0.4):
-        names = [f"{words.invented_word(source.rng)}_{name}" if source.chance(0.3) else name for name in names]
-        names[0] = words.invented_word(source.rng)
+    if source.chance(0.25):
+        names[0] = source.pick((words.invented_word(source.rng), *source.rng.sample(words.OBJECTS, 2)))
     values: dict[str, Value] = {name: _field(source, name.rsplit("_", 1)[-1]) for name in names}
     said = [f"the {name.replace('_', ' ')} is {text}" for name, (_, text) in values.items()]
     body = ", ".join(f'"{name}": {value}' for name, (value, _) in values.items())

@@ -227,14 +227,10 @@ PARTS = words.listed(
 
 _GENERIC_PHRASES = (
     "with {} {{}}", "{}: {{}}", "with the {} {{}}", "{} {{}}", "the {} is {{}}", "where the {} is {{}}", "with {{}} as the {}",
-    "and {} {{}}", "({}: {{}})", "use {{}} as {}", "having {} {{}}", "take {{}} for the {}", "{} equal to {{}}", "the {} should be {{}}",
-    "make the {} {{}}", "put {} at {{}}", "[{}: {{}}]", "{} - {{}}", "let {} be {{}}", "with {} as {{}}", "the {} must be {{}}",
-    "{{}} is the {}", "{{}} for the {}", "its {} is {{}}", "the {} being {{}}", "of {} {{}}", "at {} {{}}", "in {} {{}}", "by {} {{}}",
-    "a {} of {{}}", "with a {} of {{}}", "the {} {{}}", "I chose {{}} as {}", "my {} is {{}}", "{}={{}}", "keep the {} at {{}}",
-    "the {} goes to {{}}", "{} = {{}}", "the {}: {{}}", "for {} {{}}", "{{}} as {}", "say {} {{}}", "to {} {{}}", "on {} {{}}",
-    "{} of {{}}",
-    "whose {} is {{}}", "under {} {{}}", "the {} would be {{}}", "{} is {{}}", "enter {{}} as the {}", "from {} {{}}",
-    "the {} will be {{}}",
+    "use {{}} as {}",
+    "take {{}} for the {}", "the {} should be {{}}", "{} = {{}}", "with {} as {{}}", "its {} is {{}}", "at {} {{}}", "with a {} of {{}}",
+    "my {} is {{}}", "the {}: {{}}", "{{}} as {}", "whose {} is {{}}", "having {} {{}}", "set {} to {{}}", "using {} {{}}", "{}={{}}",
+    "the {} would be {{}}", "under {} {{}}", "for {} {{}}",
 )  # fmt: skip
 
 
@@ -250,11 +246,13 @@ def said(source: Source, kind: Kind, parameter: Parameter, *, alone: bool = Fals
     if kind.phrases == ("{}",) or kind.schema:
         return source.phrasing(kind.phrases)
     mark = '"{}"' if any(mark in kind.phrases[0] for mark in "\"'") else "{}"
-    if alone and kind.param_type in ("string", "integer", "number") and source.chance(0.12):
+    if alone and kind.param_type in ("string", "integer", "number") and source.chance(0.03):
         return mark
-    if source.chance(0.6):
+    if source.chance(0.65):
         return source.phrasing(kind.phrases)
-    return source.phrasing(_GENERIC_PHRASES).format(parameter.name.replace("_", " ")).replace("{}", mark)
+    return (
+        source.disturbed(source.phrasing(_GENERIC_PHRASES)).format(parameter.name.replace("_", " ")).replace("{}", mark)
+    )
 
 
 _OTHER_TYPE_NAMES = {"string": "str", "integer": "int", "number": "float", "boolean": "bool", "array": "list"}
@@ -262,9 +260,9 @@ _OTHER_TYPE_NAMES = {"string": "str", "integer": "int", "number": "float", "bool
 
 def declare(source: Source, kind: Kind, *, required: bool = True) -> Parameter:
     """Draws a declaration of a parameter of this kind, its type now and then in Python's words."""
-    type_name = _OTHER_TYPE_NAMES.get(kind.param_type, kind.param_type) if source.chance(0.1) else kind.param_type
+    type_name = _OTHER_TYPE_NAMES.get(kind.param_type, kind.param_type) if source.chance(0.03) else kind.param_type
     name = source.pick(kind.names)
-    if kind in NATURAL and source.chance(0.3):
+    if kind in NATURAL and source.chance(0.08):
         first = source.phrasing(PARTS) if source.chance(0.65) else words.invented_word(source.rng)
         name = f"{first}_{name}"
     return Parameter(name, type_name, source.pick(kind.descriptions), required, schema=kind.schema)

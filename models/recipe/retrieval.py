@@ -62,6 +62,12 @@ def _noun(rng: Random) -> str:
     return rng.choice(words.COMMON_NOUNS)
 
 
+def _things(rng: Random) -> str:
+    """One or two things, now and then with an adjective."""
+    first = f"{rng.choice(words.ADJECTIVES)} {_noun(rng)}" if rng.random() < 0.4 else _noun(rng)
+    return f"{first} and {_noun(rng)}" if rng.random() < 0.4 else first
+
+
 RELATIONS: tuple[Relation, ...] = (
     Relation(("The capital of {s} is {v}.", "{v} is the capital of {s}."),
              ("What is the capital of {s}?", "Which city is the capital of {s}?", "Tell me the capital of {s}."), words.place),
@@ -137,7 +143,7 @@ _DEEDS = words.listed(
     "painted designed opened visited repaired planned discovered directed trained sold cleaned described measured restored named copied "
     "financed tested photographed inspected closed moved guarded followed praised saved"
 )
-_VALUES = (words.place, words.person, words.code, words.clock_time, _number, _year, words.invented_name, words.phrase)
+_VALUES = (words.place, words.person, words.code, words.clock_time, _number, _year, words.invented_name)
 _THINGS = words.listed(
     "bridge harbor museum bakery library ferry company school station tower hotel garden festival river team printer engine "
     "server project policy order train machine club market clinic theater warehouse mine castle lamp robot ship"
@@ -204,14 +210,14 @@ def _with_questions(source: Source, base: Dialog, count: int) -> Dialog:
 def _facts(source: Source) -> list[Fact]:
     """One to six facts about one to three things, no relation twice for a thing; those of a thing stand together."""
     rng = source.rng
-    subjects = [_subject(source) for _ in range(rng.choice((1, 1, 2, 2, 3)))]
+    subjects = [_subject(source) for _ in range(rng.choice((1, 1, 1, 2, 2, 3)))]
     drawn = sorted(rng.randrange(len(subjects)) for _ in range(rng.choice((1, 1, 2, 3, 4, 5, 6))))
     facts: dict[tuple[str, str], Fact] = {}
     last = ""
     for subject in (subjects[index] for index in drawn):
         relation = _relation(source)
         value = relation.draw(rng)
-        named = "it" if subject == last and source.chance(0.4) else subject
+        named = "it" if subject == last and source.chance(0.3) else subject
         sentence = _own(source.phrasing(relation.statements).format(s=named, v=value))
         facts.setdefault((relation.questions[0], subject), Fact(relation, subject, value, _dressed(source, sentence)))
         last = subject
@@ -242,11 +248,11 @@ def _question(source: Source, facts: list[Fact]) -> tuple[str, str, str]:
 def _asked(source: Source, relation: Relation, subject: str) -> str:
     """A question as people put it, now and then with words around it."""
     name, parts = subject, subject.split()
-    if len(parts) == 3 and parts[0] == "the" and source.chance(0.25):
+    if len(parts) == 3 and parts[0] == "the" and source.chance(0.3):
         # `the Privi ship` as `the ship`
         name = " ".join(part for part in parts if part.islower())
     question = source.phrasing(relation.questions).format(s=name)
-    if not source.chance(0.3):
+    if not source.chance(0.25):
         return question
     around = source.phrasing(_AROUND)
     return around.format(question if around.startswith("{") else question[0].lower() + question[1:])
@@ -254,14 +260,12 @@ def _asked(source: Source, relation: Relation, subject: str) -> str:
 
 def _relation(source: Source) -> Relation:
     """One of the relations above, or one of any noun or verb: `the depth of {s} is {v}`."""
-    kind = source.weighted((("listed", 5.0), ("noun", 2.5), ("doing", 1.0), ("deed", 1.0), ("count", 1.0)))
+    kind = source.weighted((("listed", 6.0), ("noun", 1.6), ("doing", 1.0), ("deed", 1.0), ("count", 1.0)))
     if kind == "listed":
         return source.pick(RELATIONS)
     if kind == "doing":
         does, do = source.phrasing(_DOINGS).split("|")
-        return Relation(
-            (f"{{s}} {does} {{v}}.",), (f"What does {{s}} {do}?", f"Tell me what {{s}} {does}."), words.phrase
-        )
+        return Relation((f"{{s}} {does} {{v}}.",), (f"What does {{s}} {do}?", f"Tell me what {{s}} {does}."), _things)
     if kind == "deed":
         done = source.phrasing(_DEEDS)
         if source.chance(0.5):
@@ -274,14 +278,12 @@ def _relation(source: Source) -> Relation:
                         (f"When was {{s}} {done}?", f"In what year was {{s}} {done}?"), _year)  # fmt: skip
     noun = (
         source.phrasing((*words.COMMON_NOUNS, *words.OBJECTS))
-        if source.chance(0.5)
+        if source.chance(0.8)
         else words.invented_word(source.rng)
     )
     if kind == "count":
         return Relation((f"{{s}} has {{v}} {noun}s.", f"There are {{v}} {noun}s at {{s}}."),
                         (f"How many {noun}s does {{s}} have?", f"How many {noun}s are there at {{s}}?"), _small_number)  # fmt: skip
-    if source.chance(0.2):
-        noun = f"{source.phrasing(words.ADJECTIVES)} {noun}"
     return Relation(
         (f"The {noun} of {{s}} is {{v}}.", f"{{s}} has the {noun} {{v}}.", f"The {noun} for {{s}} is called {{v}}."),
         (f"What is the {noun} of {{s}}?", f"Which {noun} does {{s}} have?", f"Tell me the {noun} of {{s}}.",
@@ -295,17 +297,15 @@ def _subject(source: Source) -> str:
     name = words.invented_name(source.rng)
     if source.chance(0.5):
         return name
-    if source.chance(0.2):
-        return source.pick(("the {} to {}", "the {} of {}", "the {} in {}", "the {} from {}")).format(
-            source.phrasing(_THINGS), words.place(source.rng)
-        )
-    thing = source.phrasing(_THINGS) if source.chance(0.6) else words.invented_word(source.rng)
+    if source.chance(0.12):
+        return source.pick(("the {} of {}", "the {} in {}")).format(source.phrasing(_THINGS), words.place(source.rng))
+    thing = source.phrasing(_THINGS) if source.chance(0.9) else words.invented_word(source.rng)
     return source.pick((f"the {thing} {name}", f"the {name} {thing}", f"the {name} {thing}", f"the {thing}"))
 
 
 def _dressed(source: Source, sentence: str) -> str:
     """The sentence, now and then with a phrase before or behind it."""
-    if source.chance(0.2):
+    if source.chance(0.08):
         sentence = sentence.removesuffix(".") + source.phrasing(_ENDS) + "."
     return sentence[0].upper() + sentence[1:]
 

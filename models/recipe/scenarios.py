@@ -40,6 +40,8 @@ _JOINS = (
     "{0} What is more, {1}", "Here are two jobs. {0} {1}", "{0} For the rest: {1}", "{0} Furthermore, {1}", "{0} Last, {1}",
     "Twice work for you: {0} {1}", "{0} As a second job, {1}", "{0} On the way, {1}", "{0} Before I forget: {1}", "{0} Same again: {1}",
 )  # fmt: skip
+_CLEAN, _NOISE = 0.765, 0.35
+"""The share of the training without noise, and the noise of the rest; see `Source.noise`."""
 NO_TOOL_FITS = "I am sorry, I have no tool for that."
 
 
@@ -74,10 +76,15 @@ def tool_dialog(
 
 
 def training_dialogs(source: Source, progress: float) -> list[Dialog]:
-    """Draws dialogs that begin alike: copying drills and short dialogs early in training (progress near 0), later the whole mixture."""
+    """Draws dialogs that begin alike.
+
+    Early in training (progress near 0) they are copying drills and short dialogs, later the whole mixture. Towards the end come unknown
+    words: two in five tools are about any noun, and words that only fill a request are replaced in a third of the templates.
+    """
+    source.noise = _NOISE if progress > _CLEAN else 0.0
     if source.chance(max(0.01, 0.35 - 5 * progress)):
         return [drill_dialog(source) for _ in range(4)]
-    kind = source.weighted((("chat", 0.17), ("retrieval", 0.25), ("tools", 0.58)))
+    kind = source.weighted((("chat", 0.15), ("retrieval", 0.25), ("tools", 0.60)))
     if kind == "chat":
         return _talks(source, 6)
     if kind == "retrieval":
@@ -151,7 +158,7 @@ def _tool_set(source: Source, most: int) -> list[OfferedTool]:
 
 def _round(source: Source, tools: list[OfferedTool], *, may_be_parallel: bool) -> tuple[str, list[Turn]]:
     """One user request with everything that follows it."""
-    kind = source.weighted((("call", 6.5), ("parallel", 2.6), ("none", 1.5), ("missing", 0.7)))
+    kind = source.weighted((("call", 6.3), ("parallel", 2.8), ("none", 1.7), ("missing", 0.8)))
     may_be_parallel = may_be_parallel and not all(tool.is_builtin for tool in tools)
     if kind == "call" or (kind == "parallel" and not may_be_parallel):
         return "call", _call(source.pick(tools).ask(source))

@@ -7,7 +7,7 @@ from functools import lru_cache
 from random import Random
 from typing import TypeVar
 
-from models.recipe.words import held_out_part, training_part
+from models.recipe.words import FILLERS, held_out_part, training_part
 
 T = TypeVar("T")
 
@@ -28,6 +28,8 @@ class Source:
     def __init__(self, seed: int | str, *, held_out: bool = False) -> None:
         self.rng = Random(seed)
         self.held_out = held_out
+        self.noise = 0.0
+        """Share of the templates in which words that only fill a sentence are replaced."""
 
     def pick(self, items: Sequence[T]) -> T:
         """Picks from everything: use it for values that need no split."""
@@ -39,6 +41,22 @@ class Source:
             return self.rng.choice(items)
         part: tuple[T, ...] = _part(tuple(items), held_out=self.held_out)
         return self.rng.choice(part or items)
+
+    def disturbed(self, template: str) -> str:
+        """Replaces, drops and adds words of a template, so that no phrasing is relied on; its slots stay.
+
+        For templates whose meaning is in their slots. Without `noise` they stay as they are.
+        """
+        if not self.noise or not self.chance(self.noise):
+            return template
+        told: list[str] = []
+        for word in template.split(" "):
+            change = "" if "{" in word else self.weighted((("", 6.0), ("drop", 1.5), ("replace", 2.0), ("add", 0.8)))
+            if change in {"", "add"}:
+                told.append(word)
+            if change in {"replace", "add"}:
+                told.append(self.pick(FILLERS))
+        return " ".join(told)
 
     def chance(self, probability: float) -> bool:
         """Returns true with the given probability."""

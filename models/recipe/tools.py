@@ -31,5 +31,5 @@ BUILT_IN_SEARCH = OfferedTool(Tool("brave_search", "Search the web", ()), "searc
 
 def offered_tool(source: Source) -> OfferedTool:
     """Draws a tool of either sort."""
-    draw = source.weighted(((natural_tool, 2.0), (lookup_tool, 1.2), (composed_tool, 6.8)))
+    draw = source.weighted(((natural_tool, 1.6), (lookup_tool, 1.6), (composed_tool, 6.8)))
     return draw(source)

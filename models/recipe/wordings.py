@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from models.recipe import words
 from models.recipe.source import Source
 
@@ -45,15 +47,14 @@ POLITE = (
     "My wish: {}.", "{}. Go ahead.", "As I said, {}.", "{}, I beg you.", "Caravan, {}.", "{} at last.", "Good evening, {}.", "{} again.",
 )  # fmt: skip
 _CHATTER = (
-    "I am in a hurry.", "My {0} is {1}.", "It has been a {1} day.", "The {0} was {1} again.", "My sister wants it.", "We are all waiting.",
-    "I lost my {0}.", "It looks {1} to me.", "The {1} {0} can wait.", "My boss asked for it.", "I hope that is fine.",
-    "I bought a {1} {0}.",
-    "There is no time.", "You helped me before.", "It is for my {0}.", "I like my {0} {1}.", "We have guests.", "I am at work.",
-    "The children play with the {0}.", "Everything is ready.", "I could not sleep.", "They are {1} people.", "I know it is late.",
-    "The {0} and the {1} {0} are here.", "Somebody left the {0} outside.", "I do not want to {2} the {0}.", "We will {2} it later.",
-    "That would {2} us.", "It should {2} the {1} {0}.", "People {2} here.",
+    "I am in a hurry.", "It has been a long day.", "My sister wants it.", "We are all waiting.", "I lost my {0}.", "My boss asked for it.",
+    "I hope that is fine.", "There is no time.", "You helped me before.", "We have guests.", "I am at work.", "Everything is ready.",
+    "I could not sleep.", "I know it is late.", "My {0} is {1}.", "I bought a {1} {0}.", "Sorry for the trouble.", "It cannot wait.",
+    "The {0} was {1} again.", "I nearly forgot it.", "That would help a lot.", "My friends are here.", "I have little time.",
+    "I like my {0} {1}.",
 )  # fmt: skip
-_JOINTS = (" ", " ", " ", ", ", ", ", " and ", "; ", " - ")
+_JOINTS = (" ", " ", " ", ", ", " and ")
+_PLAIN = ("{}.", "{}.", "{}?", "{}")
 
 
 def request(source: Source, openings: tuple[str, ...], verb: str, noun: str, pieces: list[str]) -> str:
@@ -67,36 +68,41 @@ def request(source: Source, openings: tuple[str, ...], verb: str, noun: str, pie
         pieces: The other values with the words around them, in any order.
     """
     opening = _opening(source, openings, verb, noun)
-    before = [pieces.pop()] if pieces and source.chance(0.12) else []
+    before = [pieces.pop()] if pieces and source.chance(0.07) else []
     joint = source.pick(_JOINTS)
-    if pieces and source.chance(0.12):
+    if pieces and source.chance(0.07):
         said = f"{opening}. {_capital(joint.join(pieces))}"
     else:
-        said = opening + (joint if joint != " and " else " ") + joint.join(pieces) if pieces else opening
+        said = opening + (joint if joint == ", " else " ") + joint.join(pieces) if pieces else opening
     if before:
         said = f"{before[0]}{source.pick((', ', ' ', ': '))}{_small(said)}"
-    said = said.replace(" : ", ": ").replace(", : ", ": ").removeprefix(": ")
-    polite = source.phrasing(POLITE)
+    said = with_articles(said.replace(" : ", ": ").replace(", : ", ": ").removeprefix(": "))
+    polite = source.pick(_PLAIN) if source.chance(0.5) else source.disturbed(source.phrasing(POLITE))
     said = _capital(polite.format(said if polite[0] == "{" or polite[1] in ":!" else _small(said)))
     return _with_chatter(source, said)
 
 
+def with_articles(text: str) -> str:
+    """Writes `an` before a vowel."""
+    return re.sub(r"\b([Aa]) (?=[aeiou])", r"\1n ", text)
+
+
 def _opening(source: Source, openings: tuple[str, ...], verb: str, noun: str) -> str:
-    if source.chance(0.12):
+    if source.chance(0.04):
         noun = f"{source.phrasing(words.ADJECTIVES)} {noun}"
-    way = source.weighted((("verb", 5.0), ("other", 2.5), ("none", 2.5)))
+    way = source.weighted((("other", 6.0), ("verb", 3.0), ("none", 1.0)))
     if way == "other":
-        return source.phrasing(openings).format(noun)
-    return _capital(source.phrasing(WITH_VERB if way == "verb" else WITHOUT_VERB).format(v=verb, n=noun))
+        return _capital(source.disturbed(source.phrasing(openings)).format(noun))
+    return _capital(
+        source.disturbed(source.phrasing(WITH_VERB if way == "verb" else WITHOUT_VERB)).format(v=verb, n=noun)
+    )
 
 
 def _with_chatter(source: Source, said: str) -> str:
     """Now and then puts a sentence that means nothing for the call before or behind the request."""
-    if not source.chance(0.15):
+    if not source.chance(0.07):
         return said
-    rng = source.rng
-    noun, word = source.phrasing(words.COMMON_NOUNS), words.invented_word(rng)
-    talk = source.phrasing(_CHATTER).format(noun, source.phrasing(words.ADJECTIVES), word)
+    talk = source.phrasing(_CHATTER).format(source.phrasing(words.COMMON_NOUNS), source.phrasing(words.ADJECTIVES))
     if source.chance(0.5):
         return f"{talk} {said}"
     return f"{said if said[-1] in '.?!' else said + '.'} {talk}"

@@ -104,7 +104,7 @@ def invented_word(rng: Random, syllables: int | None = None) -> str:
     """Returns a lower-case word, most likely of no language: of syllables such as `brelvaix`, or spelt like English such as `penter`."""
     if syllables is None and rng.random() < 0.5:
         return _spelt_like_english(rng)
-    count = syllables or rng.choice((2, 2, 2, 3))
+    count = syllables or rng.choice((1, 2, 2, 2))
     return "".join(rng.choice(_ONSETS) + rng.choice(_VOWELS) + rng.choice(_CODAS) for _ in range(count))
 
 
@@ -157,6 +157,10 @@ _ENGLISH = listed(
     "unless useful usual valley vapor various vessel view village virtue visible vital volume wander warning waste "
     "water weather weight welcome wheel whisper wide willing wire wisdom wonder worker worth wrap yellow yield young"
 )
+FILLERS = training_part(
+    (*_ENGLISH, *listed("the a of for with and to in on at is by my our this that it please now then also still just"))
+)
+"""Words that may stand in for those that only fill a sentence."""
 _FOLLOWERS = _followers()
 
 

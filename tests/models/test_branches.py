@@ -96,7 +96,7 @@ def test_a_branch_does_not_see_another(tokenizer: PreTrainedTokenizerFast, model
     dialogs = [Dialog((system, Turn("user", said), Turn("assistant", "Yes."))) for said in SAID]
     others = [
         *dialogs[:-1],
-        replace(dialogs[-1], turns=(system, Turn("user", "Tell me a poem."), Turn("assistant", "No."))),
+        replace(dialogs[-1], turns=(system, Turn("user", "Tell me a joke!"), Turn("assistant", "Yes."))),
     ]
     batches = [encoder.batch([encoder.tree(family)]) for family in (dialogs, others)]
     with torch.no_grad():
