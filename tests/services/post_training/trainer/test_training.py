@@ -33,10 +33,11 @@ def test_a_lora_training_says_what_it_does_and_leaves_an_adapter(
     assert trained.completed
     losses = trained.metrics("loss")
     assert list(losses) == [1, 2, 3, 4]
-    assert losses[4] < losses[1]
     assert trained.metrics("learning_rate") == dict.fromkeys(range(1, 5), 0.001)
     assert {"grad_norm", "tokens_per_second", "tokens", "mean_token_accuracy"} <= set(_last_metrics(trained))
-    assert list(trained.metrics("validation_loss", evaluation=True)) == [2, 4]
+    validation = trained.metrics("validation_loss", evaluation=True)
+    assert list(validation) == [2, 4]
+    assert validation[4] < validation[2]
     assert "perplexity" in _last_metrics(trained, evaluation=True)
     assert "What is 0 and 0?" in trained.lines
     assert "«It is 0.<|eot_id|>»" in trained.lines
